@@ -1,0 +1,28 @@
+//! The pure core of navgate: what devices say, and what is said to them.
+//!
+//! ```text
+//!           cut            decode            on_message          (the gateway)
+//!   bytes ───────▶ Frame ──────────▶ Message ──────────▶ Event ─────────────▶ stored ─┐
+//!                                                                                     │
+//!   bytes ◀──────────────────────────── acknowledge ◀───────────────────── Delivery ◀─┘
+//! ```
+//!
+//! No socket, clock, task, file or randomness lives here: time and ids come in as arguments, and everything that happens
+//! is in the [`session::Turn`] that [`session::Session::receive`] fills. Start reading at [`wire`] (what the author of a
+//! protocol writes) or [`session`] (what the gateway sees).
+
+pub mod command;
+pub mod cursor;
+pub mod event;
+pub mod fault;
+pub mod identity;
+pub mod parts;
+pub mod profile;
+pub mod registry;
+pub mod session;
+pub mod time;
+pub mod wire;
+
+/// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
+/// the laws that find what is forgotten.
+pub static PROTOCOLS: &[&registry::Protocol] = &[];

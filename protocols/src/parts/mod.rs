@@ -1,0 +1,6 @@
+//! Pieces that many protocols share, each proved by its own tests.
+
+pub mod bcd;
+pub mod checksum;
+pub mod geo;
+pub mod text;

@@ -1,0 +1,194 @@
+//! What the gateway sees of any protocol: a [`Session`] that turns received bytes into a [`Turn`], and acknowledges when
+//! told that what it asked to be stored is durable. Nothing else leaves a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cursor::Trace;
+use crate::event::Event;
+use crate::fault::{Fault, FaultKind};
+use crate::identity::{DeviceId, SessionId};
+use crate::profile::Settings;
+use crate::time::Now;
+
+/// Most frames of one connection that may wait for their storage at once. A device of this trade has one to a few; the
+/// bound keeps the in-flight bookkeeping of a connection in one machine word.
+pub const WINDOW: usize = 64;
+
+/// What a session starts from.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Unique over instances and restarts.
+    pub session: SessionId,
+    /// From the configuration.
+    pub settings: Arc<Settings>,
+    /// For tools: the session already knows its device. `None` on a real connection.
+    pub device: Option<DeviceId>,
+}
+
+/// A protocol's state on one connection, seen from outside.
+pub trait Session: Send {
+    /// Look at everything received and not yet consumed, take at most one frame from its start, and say how many bytes
+    /// are consumed. 0: nothing more can be done until more bytes come or [`Session::deadline`] passes; call it then with
+    /// the same bytes. `turn` is emptied first.
+    ///
+    /// The same bytes give the same effects however they were split (laws test this for every fixture).
+    fn receive(&mut self, input: &[u8], now: Now, turn: &mut Turn) -> usize;
+
+    /// The connection ended with these bytes left over: account for them and for everything half done.
+    fn finish(&mut self, input: &[u8], now: Now, turn: &mut Turn);
+
+    /// The oldest frame that asked for it ([`Turn::receipt`]) has this fate; append the device's acknowledgement to `out`.
+    /// Called once for each such frame, in the order received.
+    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Vec<u8>);
+
+    /// When [`Session::receive`] wants to be called even if no bytes come.
+    fn deadline(&self) -> Option<Duration>;
+
+    /// Who this is, once known.
+    fn device_id(&self) -> Option<&DeviceId>;
+}
+
+/// What became of what a frame asked to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// All of it is durable.
+    Stored,
+    /// The store refused a record of it for its own sake; the reject that says so is durable.
+    Refused,
+    /// The device is not among those that may connect: say so, if the protocol has a word for it.
+    UnknownDevice,
+}
+
+/// Why frames need no storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handled {
+    /// It answers something we sent.
+    Answer,
+    /// It says nothing but that the device is alive.
+    Heartbeat,
+    /// Sign-on of the device itself, time requests and the like.
+    Handshake,
+    /// A part of a split message; the last part counts as the message.
+    Fragment,
+    /// The same again, already stored.
+    Repeat,
+}
+
+impl Handled {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Answer, Self::Heartbeat, Self::Handshake, Self::Fragment, Self::Repeat];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Heartbeat => "heartbeat",
+            Self::Handshake => "handshake",
+            Self::Fragment => "fragment",
+            Self::Repeat => "repeat",
+        }
+    }
+
+    /// The position in [`Handled::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a frame is accounted for (design: every received frame has exactly one of these fates).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its events are to be stored.
+    Store,
+    /// Nothing to store.
+    Handled(Handled),
+    /// Its reject is to be stored.
+    Reject(FaultKind),
+}
+
+/// Bytes that could not be used, for the rejects topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Why.
+    pub fault: Fault,
+    /// The bytes as received, at most [`MAX_REJECT_BYTES`].
+    pub bytes: Vec<u8>,
+    /// How many there were.
+    pub length: usize,
+}
+
+/// Longest raw excerpt in a reject: the largest frame of the small protocols fits whole, and 8 KiB of hex stay far below
+/// what a broker takes.
+pub const MAX_REJECT_BYTES: usize = 4096;
+
+/// The session wants the connection closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The device said good-bye.
+    Goodbye,
+    /// It can go no further, e.g. after a failed authentication where one is required.
+    Refused,
+}
+
+impl Close {
+    /// The word in logs and fixtures.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The outcome of one [`Session::receive`]; reused, so that a frame costs no allocation here.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// How the frame, or the run of skipped bytes that ended, is accounted for; `None` if there was neither.
+    pub fate: Option<Fate>,
+    /// To be stored, in order.
+    pub events: Vec<Event>,
+    /// To be stored on the rejects topic.
+    pub reject: Option<Reject>,
+    /// A run of skipped bytes that ended before this frame; a frame of its own for the accounting.
+    pub skipped: Option<Reject>,
+    /// Rejects about earlier frames that are accounted for already.
+    pub notices: Vec<Reject>,
+    /// Whether [`Session::release`] is to be called when the events, or the reject, are durable.
+    pub receipt: bool,
+    /// The device is known from here on.
+    pub identified: bool,
+    /// Faults that were counted and tolerated.
+    pub tolerated: Vec<FaultKind>,
+    /// To be sent now, ahead of acknowledgements that wait: requests of our own, never acknowledgements.
+    pub send: Vec<u8>,
+    /// The connection is to be closed when everything before is done.
+    pub close: Option<Close>,
+    /// Where somebody wants to look: fields are recorded here. Kept by [`Turn::clear`].
+    pub trace: Option<Trace>,
+    pub(crate) scratch: Vec<u8>,
+}
+
+impl Turn {
+    /// Empty it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.fate = None;
+        self.events.clear();
+        self.reject = None;
+        self.skipped = None;
+        self.notices.clear();
+        self.receipt = false;
+        self.identified = false;
+        self.tolerated.clear();
+        self.send.clear();
+        self.close = None;
+        if let Some(trace) = &mut self.trace {
+            *trace = Trace::default();
+        }
+    }
+
+    /// How many records the storage gets from the frame itself.
+    pub fn records(&self) -> usize {
+        self.events.len() + usize::from(self.reject.is_some())
+    }
+}
