@@ -40,13 +40,53 @@ pub trait Session: Send {
 
     /// The oldest frame that asked for it ([`Turn::receipt`]) has this fate; append the device's acknowledgement to `out`.
     /// Called once for each such frame, in the order received.
-    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Vec<u8>);
+    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing);
 
     /// When [`Session::receive`] wants to be called even if no bytes come.
     fn deadline(&self) -> Option<Duration>;
 
     /// Who this is, once known.
     fn device_id(&self) -> Option<&DeviceId>;
+}
+
+/// Frames on their way to the device.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// All of them, one behind the other.
+    pub bytes: Vec<u8>,
+    /// Where each ends, if somebody wants to tell them apart.
+    pub ends: Option<Vec<usize>>,
+}
+
+impl Outgoing {
+    /// One that remembers where each frame ends.
+    pub fn marked() -> Self {
+        Self { bytes: Vec::new(), ends: Some(Vec::new()) }
+    }
+
+    /// Append one whole frame.
+    pub fn frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        if let Some(ends) = &mut self.ends {
+            ends.push(self.bytes.len());
+        }
+    }
+
+    /// Empty it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        if let Some(ends) = &mut self.ends {
+            ends.clear();
+        }
+    }
+
+    /// The frames, each apart if they were marked, else as one.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        let all = (!self.bytes.is_empty() && self.ends.is_none()).then_some(&self.bytes[..]);
+        let ends = self.ends.as_deref().unwrap_or_default();
+        let marked = ends.iter().scan(0, |start, end| Some(&self.bytes[std::mem::replace(start, *end)..*end]));
+        all.into_iter().chain(marked)
+    }
 }
 
 /// What became of what a frame asked to be stored.
@@ -161,7 +201,7 @@ pub struct Turn {
     /// Faults that were counted and tolerated.
     pub tolerated: Vec<FaultKind>,
     /// To be sent now, ahead of acknowledgements that wait: requests of our own, never acknowledgements.
-    pub send: Vec<u8>,
+    pub send: Outgoing,
     /// The connection is to be closed when everything before is done.
     pub close: Option<Close>,
     /// Where somebody wants to look: fields are recorded here. Kept by [`Turn::clear`].
@@ -170,6 +210,11 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// For tools: one that tells frames apart and, if asked, records fields.
+    pub fn observed(trace: bool) -> Self {
+        Self { send: Outgoing::marked(), trace: trace.then(Trace::default), ..Self::default() }
+    }
+
     /// Empty it, keeping its memory.
     pub fn clear(&mut self) {
         self.fate = None;

@@ -13,7 +13,7 @@ use crate::event::{Attributes, Body, Content, Data, DataKind, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{Count, DeviceId, MessageType, Recipe, SessionId};
 use crate::profile::{ChecksumPolicy, Profile, Settings};
-use crate::session::{Close, Delivery, Fate, Handled, MAX_REJECT_BYTES, Opening, Reject, Session, Turn, WINDOW};
+use crate::session::{Close, Delivery, Fate, Handled, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Turn, WINDOW};
 use crate::time::Now;
 
 /// Bytes of one part of a large `data` event: base64 of it stays below half of a broker's default message limit of 1 MB.
@@ -108,8 +108,9 @@ pub trait Wire: Sized + Send + 'static {
     /// What is needed to write an acknowledgement later; small, one waits for each frame in flight.
     type Ack: Send;
 
-    /// At the start of a connection.
-    fn new() -> Self;
+    /// At the start of a connection. Serial numbers of our own start at a value taken from the session, so that an answer to
+    /// an earlier session's message is not taken for one to this session's.
+    fn new(session: SessionId) -> Self;
 
     /// Look at the first bytes of an unknown connection.
     fn probe(head: &[u8]) -> Probe;
@@ -131,8 +132,8 @@ pub trait Wire: Sized + Send + 'static {
     /// The acknowledgement of a frame with a good checksum that could not be read, sent when its reject is durable.
     fn on_unreadable(&mut self, frame: &Frame<'_>, fault: &Fault, step: &mut Step<'_>) -> Option<Self::Ack>;
 
-    /// Write an acknowledgement, now that its frame has this fate.
-    fn acknowledge(&mut self, ack: Self::Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Vec<u8>);
+    /// Write an acknowledgement (usually one frame), now that its own frame has this fate.
+    fn acknowledge(&mut self, ack: Self::Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing);
 
     /// When [`Wire::on_deadline`] wants to be called; a value of [`Now::uptime`].
     fn deadline(&self) -> Option<Duration> {
@@ -305,9 +306,9 @@ impl Step<'_> {
         self.turn.tolerated.push(kind);
     }
 
-    /// Send now, ahead of waiting acknowledgements: a request of our own, never an acknowledgement.
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.turn.send.extend_from_slice(bytes);
+    /// Send a frame now, ahead of waiting acknowledgements: a request of our own, never an acknowledgement.
+    pub fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.turn.send.frame(write);
     }
 
     /// A reject about earlier frames, which are accounted for already: a split message that was given up.
@@ -368,7 +369,7 @@ impl<W: Wire> Machine<W> {
         let Opening { session, settings, device } = opening;
         let profile = settings.profile(W::NAME, device.as_ref().map(DeviceId::as_str), None);
         let link = Link { protocol: W::NAME, session, settings, profile, device, sequence: 0 };
-        Box::new(Self { wire: W::new(), link, acks: VecDeque::new(), skipping: None, waiting: None })
+        Box::new(Self { wire: W::new(session), link, acks: VecDeque::new(), skipping: None, waiting: None })
     }
 
     /// Add bytes to the run of skipped ones; returns how many fit before the run is reported and another begins.
@@ -532,7 +533,7 @@ impl<W: Wire> Session for Machine<W> {
         self.waiting = None;
     }
 
-    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Vec<u8>) {
+    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing) {
         debug_assert!(!self.acks.is_empty(), "one release for each receipt");
         if let Some(Some(ack)) = self.acks.pop_front() {
             self.wire.acknowledge(ack, delivery, &self.link, now, out);

@@ -10,7 +10,7 @@ use protocols::fault::Fault;
 use protocols::identity::{DeviceId, SessionId};
 use protocols::profile::Settings;
 use protocols::registry::{self, Protocol, Recognised};
-use protocols::session::{Delivery, Opening, Session, Turn};
+use protocols::session::{Delivery, Opening, Outgoing, Session, Turn};
 use protocols::time::{Now, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -64,7 +64,7 @@ impl Serialize for Told {
 ///
 /// # Errors
 /// A line that is not such an object, named by its number; and those of the streams.
-pub fn jsonl(input: impl BufRead, mut output: impl Write, now: Timestamp) -> io::Result<()> {
+pub(crate) fn jsonl(input: impl BufRead, mut output: impl Write, now: Timestamp) -> io::Result<()> {
     for (number, line) in input.lines().enumerate() {
         let line = line?;
         if line.trim().is_empty() {
@@ -102,7 +102,7 @@ fn answer(request: Request, utc: Timestamp) -> Result<Answer, String> {
 fn decode(protocol: &'static Protocol, device: Option<DeviceId>, bytes: &[u8], utc: Timestamp, answer: &mut Answer) {
     let opening = Opening { session: SessionId(0), settings: Arc::new(Settings::default()), device };
     let mut session = (protocol.open)(opening);
-    let mut turn = Turn::default();
+    let mut turn = Turn::observed(false);
     let mut at = 0;
     let mut now = Now { utc, uptime: Duration::ZERO };
     answer.protocol = Some(protocol.name);
@@ -131,14 +131,10 @@ fn take(session: &mut dyn Session, protocol: &'static Protocol, now: Now, turn: 
     }
     let device = session.device_id().cloned();
     answer.events.extend(turn.events.drain(..).map(|event| Told { event, device: device.clone(), protocol: protocol.name }));
-    if !turn.send.is_empty() {
-        answer.replies.push(hex(&turn.send));
-    }
+    answer.replies.extend(turn.send.frames().map(hex));
     if turn.receipt {
-        let mut reply = Vec::new();
-        session.release(Delivery::Stored, now, &mut reply);
-        if !reply.is_empty() {
-            answer.replies.push(hex(&reply));
-        }
+        let mut out = Outgoing::marked();
+        session.release(Delivery::Stored, now, &mut out);
+        answer.replies.extend(out.frames().map(hex));
     }
 }

@@ -1,3 +1,3 @@
 //! The command line.
 
-pub mod decode;
+pub(crate) mod decode;
