@@ -98,6 +98,8 @@ pub enum Delivery {
     Refused,
     /// The device is not among those that may connect: say so, if the protocol has a word for it.
     UnknownDevice,
+    /// The reject was over the limit and not stored: no acknowledgement.
+    Dropped,
 }
 
 /// Why frames need no storage.

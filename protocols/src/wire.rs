@@ -132,7 +132,7 @@ pub trait Wire: Sized + Send + 'static {
     /// The acknowledgement of a frame with a good checksum that could not be read, sent when its reject is durable.
     fn on_unreadable(&mut self, frame: &Frame<'_>, fault: &Fault, step: &mut Step<'_>) -> Option<Self::Ack>;
 
-    /// Write an acknowledgement (usually one frame), now that its own frame has this fate.
+    /// Write an acknowledgement (usually one frame), now that its own frame has this fate; never called for [`Delivery::Dropped`].
     fn acknowledge(&mut self, ack: Self::Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing);
 
     /// When [`Wire::on_deadline`] wants to be called; a value of [`Now::uptime`].
@@ -535,7 +535,8 @@ impl<W: Wire> Session for Machine<W> {
 
     fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing) {
         debug_assert!(!self.acks.is_empty(), "one release for each receipt");
-        if let Some(Some(ack)) = self.acks.pop_front() {
+        let ack = self.acks.pop_front().flatten();
+        if let Some(ack) = ack.filter(|_| delivery != Delivery::Dropped) {
             self.wire.acknowledge(ack, delivery, &self.link, now, out);
         }
     }
