@@ -59,7 +59,7 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// # Errors
 /// If logging runs already.
 pub(crate) fn start(log: &Log) -> Result<LogFilter, String> {
-    let level = log.level.to_string();
+    let level = log.level.word().to_owned();
     let (filter, handle) = reload::Layer::new(parse(&level)?);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match log.format {

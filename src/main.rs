@@ -1,25 +1,50 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
+//!
+//! ```text
+//!   socket ─▶ listener ─▶ connection ─▶ protocols::Session ─▶ record ─▶ sink (Kafka | journal)
+//!      ▲                      │  ▲                                          │
+//!      └── acknowledgement ◀──┘  └───────── receipts (longest stored prefix) ◀──┘ reports
+//! ```
 
+mod admin;
+mod agent;
 mod cli;
+mod clock;
+mod config;
+mod connection;
 
-use protocols::time::Timestamp;
-use std::io;
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["decode", "--jsonl"] => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-            let now = Timestamp::from_millis(now.as_millis() as i64);
-            if let Err(e) = cli::decode::jsonl(io::stdin().lock(), io::BufWriter::new(io::stdout().lock()), now) {
-                eprintln!("navgate: {e}");
-                std::process::exit(1);
+mod gateway;
+mod journal;
+mod ledger;
+mod listener;
+mod logging;
+mod proxy;
+mod receipts;
+mod record;
+mod serve;
+mod sessions;
+mod sink;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::Exit;
+use cli::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let exit = match Cli::parse().command {
+        Command::Serve(args) => cli::serve::run(&args.config),
+        Command::Events(args) => cli::events::run(&args),
+    };
+    match exit {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit { status, message }) => {
+            if !message.is_empty() {
+                eprintln!("navgate: {message}");
             }
+            ExitCode::from(status)
         }
-        ["protocols", "--json"] => {
-            let names: Vec<_> = protocols::PROTOCOLS.iter().map(|p| serde_json::json!({"name": p.name})).collect();
-            println!("{}", serde_json::to_string(&names).unwrap());
-        }
-        _ => std::process::exit(2),
     }
 }

@@ -18,7 +18,7 @@ use protocols::session::MAX_REJECT_BYTES;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{Header, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use tracing::{debug, error, info, warn};
 
@@ -135,8 +135,8 @@ fn client_config(settings: &Settings) -> ClientConfig {
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
-        .set("compression.type", settings.compression.as_str())
-        .set("linger.ms", settings.linger_ms.to_string())
+        .set("compression.type", settings.compression.word())
+        .set("linger.ms", settings.linger_ms.get().as_millis().to_string())
         .set("queue.buffering.max.messages", settings.queue_messages.to_string())
         .set("queue.buffering.max.kbytes", settings.queue_kbytes.to_string())
         // records wait for Kafka for as long as it takes; acknowledgements wait with them
@@ -149,8 +149,8 @@ fn client_config(settings: &Settings) -> ClientConfig {
         // a topic made a moment ago is not yet everywhere
         .set("topic.metadata.propagation.max.ms", "30000")
         .set_log_level(RDKafkaLogLevel::Warning);
-    for (name, value) in &settings.properties {
-        config.set(name, value.to_string());
+    for (name, value) in &settings.properties.0 {
+        config.set(name, value);
     }
     config
 }
@@ -423,7 +423,7 @@ fn resend(shared: &Shared) {
         let Some(held) = shared.held.lock().pop_front() else { return };
         let message = &held.message;
         let topic = Topic::ALL.into_iter().find(|t| shared.name(*t) == message.topic()).unwrap_or(Topic::Rejects);
-        let headers = message.headers().map_or_else(OwnedHeaders::new, |h| h.detach());
+        let headers = message.headers().cloned().unwrap_or_else(OwnedHeaders::new);
         if shared.send(topic, message.key(), message.payload().unwrap_or_default(), headers, held.token).is_err() {
             shared.held.lock().push_front(held);
             return;

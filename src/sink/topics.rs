@@ -50,7 +50,7 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<
         format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens")
     })?;
     let present: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
-    let replicas = REPLICAS.min(metadata.brokers().len()).max(1);
+    let replicas = (settings.replication as usize).min(metadata.brokers().len()).max(1);
     let full = |t: &Topic| format!("{}.{}", settings.prefix, t.name);
     let missing: Vec<&Topic> = TOPICS.iter().filter(|t| !present.contains(&full(t).as_str())).collect();
     if !missing.is_empty() {
@@ -79,7 +79,7 @@ async fn create(
     let isr = if replicas >= REPLICAS { "2" } else { "1" };
     let names: Vec<String> = missing.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
     let retentions: Vec<String> = missing.iter().map(|t| t.retention.as_millis().to_string()).collect();
-    let partitions = i32::from(settings.partitions);
+    let partitions = i32::try_from(settings.partitions).unwrap_or(i32::MAX);
     let topics: Vec<NewTopic<'_>> = missing
         .iter()
         .zip(names.iter().zip(&retentions))
@@ -120,7 +120,7 @@ async fn weaknesses(
     for topic in metadata.topics().iter().filter(|t| names.iter().any(|n| n == t.name())) {
         let fewest = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
         if fewest < REPLICAS && brokers >= REPLICAS {
-            warn!("topic {} has replication factor {fewest}: the loss of a broker can lose acknowledged records; raise it to 3", topic.name());
+            warn!("topic {} has replication factor {fewest}: the loss of a broker can lose acknowledged records; raise it", topic.name());
         }
     }
     let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
