@@ -1,6 +1,8 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
 
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "until the listener reads headers"))]
+mod proxy;
 
 use protocols::time::Timestamp;
 use std::io;
