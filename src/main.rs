@@ -1,6 +1,8 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
 
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "until everything that is configured is there"))]
+mod config;
 #[cfg_attr(not(test), expect(dead_code, reason = "until the listener reads headers"))]
 mod proxy;
 
@@ -17,6 +19,10 @@ fn main() {
                 eprintln!("navgate: {e}");
                 std::process::exit(1);
             }
+        }
+        ["check-config", file] => {
+            let status = cli::check::run(file.as_ref(), config::environment(), io::stdout().lock(), io::stderr().lock());
+            std::process::exit(status.map_or(1, i32::from));
         }
         ["protocols", "--json"] => {
             let names: Vec<_> = protocols::PROTOCOLS.iter().map(|p| serde_json::json!({"name": p.name})).collect();

@@ -1,3 +1,4 @@
 //! The command line.
 
+pub(crate) mod check;
 pub(crate) mod decode;
