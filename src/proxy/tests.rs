@@ -143,6 +143,16 @@ fn accepts_binary_headers() {
     accepts(&binary(0x21, 0x11, &[&CAR_V4, &field(5, &longest)[..]].concat()), car(), Some(&longest));
 }
 
+/// Captured from HAProxy 2.6 with `deploy/haproxy.cfg`: the checksum comes first there.
+#[test]
+fn accepts_what_the_deployed_balancer_sends() {
+    let v4 = protocols::cursor::unhex(
+        "0d0a0d0a000d0a515549540a211100317f0000017f000001d79c51480300040ef96c8105001b\
+         37463030303030313a443739435f36423036423530305f30303038",
+    );
+    accepts(&v4.unwrap(), via("127.0.0.1:55196", "127.0.0.1:20808"), Some(b"7F000001:D79C_6B06B500_0008"));
+}
+
 #[test]
 fn headers_without_usable_addresses_leave_the_sockets_own() {
     for (command, family, length) in [
