@@ -2,6 +2,7 @@
 
 mod cli;
 #[cfg_attr(not(test), expect(dead_code, reason = "until everything that is configured is there"))]
+#[expect(unused_imports, reason = "the same")]
 mod config;
 #[cfg_attr(not(test), expect(dead_code, reason = "until the listener reads headers"))]
 mod proxy;

@@ -179,18 +179,13 @@ fn is_host_port(text: &str) -> bool {
 
 fn check_security(config: &Config, findings: &mut Findings) {
     let security = &config.security;
-    let memory = config.sink.kind == SinkKind::Kafka;
     match security.unknown_devices {
-        UnknownDevices::Allowlist if security.devices.is_empty() => {
+        UnknownDevices::Allowlist | UnknownDevices::Reject if security.devices.is_empty() && security.devices_file.is_none() => {
             findings.wrong(
                 "security.unknown_devices",
                 "no device is listed, so none would be served",
                 "list some in `devices` or `devices_file`",
             );
-        }
-        UnknownDevices::Reject if security.devices.is_empty() && !memory => {
-            let fix = "list some in `devices` or `devices_file`";
-            findings.wrong("security.unknown_devices", "without Kafka only listed devices are known, and none is listed", fix);
         }
         UnknownDevices::Accept if !security.devices.is_empty() => {
             findings.doubtful("security.devices", "all other devices are served too", "set unknown_devices = \"allowlist\"");

@@ -21,7 +21,7 @@ pub(crate) use reader::{ConfigError, Problem};
 pub(crate) use sections::{
     Admin, Agent, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
 };
-pub(crate) use value::AuthMode;
+pub(crate) use value::{AuthMode, Devices, LogFormat, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 use check::Known;
 use reader::{Findings, Reader};
@@ -65,6 +65,19 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Without a secret of the cluster's, codes of this process are signed with one of its own; they die with it.
+    ///
+    /// # Errors
+    /// If the system gives no random bytes.
+    pub(crate) fn generate_secret(&mut self) -> Result<(), String> {
+        if self.security.secrets.is_empty() {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(|e| format!("the system gives no random bytes: {e}"))?;
+            self.security.secrets.push(Secret::new(protocols::cursor::hex(&bytes)));
+        }
+        Ok(())
+    }
+
     /// What the sessions of a listener need to know.
     pub(crate) fn settings(&self, listener: &Listener) -> Settings {
         Settings {

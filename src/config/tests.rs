@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::check::Known;
 use super::reader::Section;
-use super::value::{Compression, ProxyMode, SinkKind};
+use super::value::Compression;
 use super::*;
 
 /// Protocols that need not be registered for these tests to hold.
@@ -280,7 +280,7 @@ fn refuses_what_does_not_fit_together() {
     for (text, what) in [
         ("[log]", "listener: no device could connect"),
         ("[security]\nunknown_devices = 'allowlist'", "security.unknown_devices: no device is listed"),
-        ("[security]\nunknown_devices = 'reject'", "security.unknown_devices: without Kafka"),
+        ("[security]\nunknown_devices = 'reject'", "security.unknown_devices: no device is listed"),
         ("[security]\nsecrets = ['short']", "security.secrets: a secret is so short"),
     ] {
         let problems = refuses(text, &[]);
@@ -310,6 +310,16 @@ fn accepts_what_fits() {
     let device = protocols::identity::DeviceId::normalise("13800000001").unwrap();
     assert!(config.security.devices.contains(&device));
     assert_eq!(config.drain.limit_s.get().as_secs(), 120);
+}
+
+#[test]
+fn a_secret_is_made_only_where_there_is_none() {
+    let mut config = Config::default();
+    config.generate_secret().unwrap();
+    let made: Vec<Secret> = config.security.secrets.clone();
+    assert_eq!((made.len(), made[0].reveal().len()), (1, 64));
+    config.generate_secret().unwrap();
+    assert_eq!(config.security.secrets, made);
 }
 
 #[test]

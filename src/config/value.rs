@@ -208,14 +208,20 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum $name { $($(#[$what])* $variant,)* }
 
+        impl $name {
+            /// The word in the file.
+            pub(crate) const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
         impl Setting for $name {
             const EXPECTS: &'static str = $expects;
 
             fn read(given: Given<'_>) -> Result<Self, String> {
-                match given.text()? {
-                    $($word => Ok(Self::$variant),)*
-                    other => Err(format!("there is no choice `{other}`")),
-                }
+                let text = given.text()?;
+                let found = [$(Self::$variant),*].into_iter().find(|choice| choice.word() == text);
+                found.ok_or_else(|| format!("there is no choice `{text}`"))
             }
         }
     )*};
@@ -262,9 +268,9 @@ words! {
     enum UnknownDevices, "\"accept\", \"reject\" or \"allowlist\"" {
         /// All of them.
         Accept = "accept",
-        /// Those that are listed, and those that had a session before.
+        /// Those that are listed; others are told so in their protocol's words, where it has any, then closed.
         Reject = "reject",
-        /// Those that are listed.
+        /// Those that are listed; others are closed without a word.
         Allowlist = "allowlist",
     }
 
@@ -467,6 +473,7 @@ mod tests {
         assert_eq!(toml::<Option<SocketAddr>>("'[::]:5023'"), env("[::]:5023"));
         assert_eq!(env::<Option<String>>(""), Ok(None));
         assert_eq!(toml::<OnFull>("'delete_oldest'"), Ok(OnFull::DeleteOldest));
+        assert_eq!(toml::<LogFormat>("'json'"), env(LogFormat::Json.word()));
         assert_eq!(toml::<Devices>("['0042', 'TAXI-7']"), env("42,TAXI-7"));
     }
 
