@@ -36,6 +36,9 @@ use cli::args::{Cli, Command};
 fn main() -> ExitCode {
     let exit = match Cli::parse().command {
         Command::Serve(args) => cli::serve::run(&args.config),
+        Command::CheckConfig { file } => cli::check::run(&file, config::environment(), std::io::stdout().lock(), std::io::stderr().lock())
+            .map_err(|e| Exit::failed(e.to_string()))
+            .and_then(|status| if status == 0 { Ok(()) } else { Err(Exit { status, message: String::new() }) }),
         Command::Events(args) => cli::events::run(&args),
     };
     match exit {

@@ -17,6 +17,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the gateway
     Serve(ConfigArg),
+    /// Check a configuration file and say everything that is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
 }

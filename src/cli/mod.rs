@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 pub(crate) mod args;
+pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod events;
 pub(crate) mod serve;
