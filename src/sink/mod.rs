@@ -12,7 +12,7 @@ use crate::record::Record;
 
 pub(crate) mod journal;
 pub(crate) mod kafka;
-mod topics;
+
 
 /// A store of records.
 pub(crate) trait Sink: Send + Sync + fmt::Debug {
