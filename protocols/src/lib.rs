@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod event;
 pub mod fault;
 pub mod identity;
+pub mod outcome;
 pub mod parts;
 pub mod profile;
 pub mod registry;
