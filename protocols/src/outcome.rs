@@ -98,7 +98,7 @@ pub struct Place {
     pub offset: i64,
 }
 
-/// A step of a command on its way to an [`Outcome`].
+/// A step of a command before its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Progress {
