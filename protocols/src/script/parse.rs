@@ -209,6 +209,11 @@ impl Script {
         Ok(())
     }
 
+    /// The lines as written.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.source.iter().map(String::as_str)
+    }
+
     /// Everything the device sends.
     pub fn received(&self) -> impl Iterator<Item = &[u8]> {
         self.items.iter().filter_map(|item| match &item.action {

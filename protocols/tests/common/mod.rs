@@ -13,7 +13,6 @@ use protocols::script::Script;
 pub(crate) struct Fixture {
     pub(crate) protocol: &'static Protocol,
     pub(crate) path: PathBuf,
-    pub(crate) text: String,
     pub(crate) script: Script,
 }
 
@@ -39,7 +38,7 @@ pub(crate) fn of_protocol(protocol: &'static Protocol) -> Vec<Fixture> {
         assert!(path.extension().is_some_and(|e| e == "script"), "{}: only *.script belongs here", path.display());
         let text = fs::read_to_string(&path).unwrap();
         let script = Script::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        Fixture { protocol, path, text, script }
+        Fixture { protocol, path, script }
     };
     paths.into_iter().map(read).collect()
 }
