@@ -1,6 +1,7 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
 
 mod cli;
+mod contract;
 
 use protocols::time::Timestamp;
 use std::io;
@@ -19,6 +20,16 @@ fn main() {
         ["protocols", "--json"] => {
             let names: Vec<_> = protocols::PROTOCOLS.iter().map(|p| serde_json::json!({"name": p.name})).collect();
             println!("{}", serde_json::to_string(&names).unwrap());
+        }
+        ["contract", ..] => {
+            let command = <contract::ContractArgs as clap::Args>::augment_args(clap::Command::new("navgate contract"));
+            let matches = command.get_matches_from(std::env::args().skip(1));
+            let result = <contract::ContractArgs as clap::FromArgMatches>::from_arg_matches(&matches)
+                .map_err(io::Error::other)
+                .and_then(|args| contract::print(&args, &mut io::stdout().lock()));
+            if result.is_err_and(|e| e.kind() != io::ErrorKind::BrokenPipe) {
+                std::process::exit(1);
+            }
         }
         _ => std::process::exit(2),
     }
