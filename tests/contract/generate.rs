@@ -115,7 +115,7 @@ fn words(schema: &Map<String, Value>) -> Option<Vec<Value>> {
 fn titled(name: &str, schema: Value) -> Value {
     let mut head = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "$id": format!("urn:navgate:{name}:v1"),
+        "$id": format!("urn:navgate:schema:{name}:v1"),
         "title": name,
     });
     let (Value::Object(head), Value::Object(schema)) = (&mut head, schema) else { unreachable!("both are objects") };
