@@ -1,0 +1,78 @@
+//! The recorded conversations, played over real sockets.
+
+use std::net::SocketAddr;
+
+use protocols::PROTOCOLS;
+use protocols::script::{Action, Expect, Script};
+use serde_json::Value;
+
+use super::device::Line;
+use super::repository;
+
+/// One recorded conversation.
+pub(crate) struct Fixture {
+    pub(crate) protocol: &'static str,
+    pub(crate) name: String,
+    pub(crate) script: Script,
+}
+
+/// All that can be played at the speed of a test: a conversation that needs a device known beforehand, or minutes of
+/// silence, is left to the tests without sockets.
+pub(crate) fn playable() -> Vec<Fixture> {
+    let mut found = Vec::new();
+    for protocol in PROTOCOLS {
+        let mut files: Vec<_> =
+            std::fs::read_dir(repository("fixtures").join(protocol.name)).unwrap().map(|f| f.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let script = Script::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            let name = format!("{}/{}", protocol.name, file.file_stem().unwrap().to_string_lossy());
+            let waits = script.items.iter().any(|item| matches!(item.action, Action::Advance(_)));
+            if script.device.is_none() && !waits {
+                found.push(Fixture { protocol: protocol.name, name, script });
+            }
+        }
+        assert!(found.iter().any(|f| f.protocol == protocol.name), "{} has no conversation that can be played", protocol.name);
+    }
+    found
+}
+
+impl Fixture {
+    /// The events that must come of it, in order: content under type.
+    pub(crate) fn events(&self) -> Vec<&Value> {
+        self.expected().filter_map(|e| if let Expect::Event(value) = e { Some(value) } else { None }).collect()
+    }
+
+    /// The reasons of the rejects that must come of it, in order.
+    pub(crate) fn rejects(&self) -> Vec<&'static str> {
+        let reason = |e: &Expect| match e {
+            Expect::Rejected(kind) | Expect::Notice(kind) => Some(kind.label()),
+            _ => None,
+        };
+        self.expected().filter_map(reason).collect()
+    }
+
+    fn expected(&self) -> impl Iterator<Item = &Expect> {
+        self.script.items.iter().flat_map(|item| &item.expected).map(|e| &e.what)
+    }
+
+    /// Say what the device said, and check every byte that comes back.
+    pub(crate) fn play(&self, to: SocketAddr) {
+        let name = &self.name;
+        let mut line = Line::connect(to).unwrap();
+        for item in &self.script.items {
+            let Action::Receive(bytes) = &item.action else { continue };
+            // the gateway may have closed by now, as the conversation may want; the replies tell
+            let _ = line.send(bytes);
+            for expected in &item.expected {
+                let Expect::Sent(pattern) = &expected.what else { continue };
+                let reply = line.receive(pattern.0.len());
+                let reply = reply.unwrap_or_else(|e| panic!("{name}, line {}: no reply: {e}", expected.line));
+                assert!(pattern.fits(&reply), "{name}, line {}: got {}", expected.line, protocols::cursor::hex(&reply));
+            }
+        }
+        line.finish();
+        let rest = line.receive_to_end();
+        assert!(rest.is_empty(), "{name}: at the end came {}", protocols::cursor::hex(&rest));
+    }
+}
