@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   socket ─▶ listener ─▶ connection ─▶ protocols::Session ─▶ record ─▶ sink (Kafka | journal)
-//!      ▲                      │  ▲                                          │
-//!      └── acknowledgement ◀──┘  └───────── receipts (longest stored prefix) ◀──┘ reports
+//!      ▲                      │  ▲                                              │
+//!      └── acknowledgement ◀──┘  └──── receipts (longest stored prefix) ◀───────┘ reports
 //! ```
 
 mod admin;
@@ -12,8 +12,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
-
-
+mod contract;
 mod gateway;
 mod journal;
 mod ledger;
@@ -27,6 +26,7 @@ mod sessions;
 mod sink;
 mod telemetry;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -34,20 +34,13 @@ use cli::Exit;
 use cli::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    let exit = match Cli::parse().command {
-        Command::Serve(args) => cli::serve::run(&args.config),
-        Command::CheckConfig { file } => cli::check::run(&file, config::environment(), std::io::stdout().lock(), std::io::stderr().lock())
-            .map_err(|e| Exit::failed(e.to_string()))
-            .and_then(|status| if status == 0 { Ok(()) } else { Err(Exit { status, message: String::new() }) }),
+    let done = match Cli::parse().command {
+        Command::Serve { config } => cli::serve::run(&config),
+        Command::CheckConfig { file } => cli::check::run(&file, config::environment(), io::stdout().lock(), io::stderr().lock()),
+        Command::Protocols(args) => return cli::protocols::run(&args),
+        Command::Decode(args) => return cli::decode::run(&args),
         Command::Events(args) => cli::events::run(&args),
+        Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
     };
-    match exit {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Exit { status, message }) => {
-            if !message.is_empty() {
-                eprintln!("navgate: {message}");
-            }
-            ExitCode::from(status)
-        }
-    }
+    done.map_or_else(Exit::report, |()| ExitCode::SUCCESS)
 }

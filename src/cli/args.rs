@@ -9,40 +9,33 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "navgate", version, propagate_version = true)]
 pub(crate) struct Cli {
+    /// What to do
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway
-    Serve(ConfigArg),
+    Serve {
+        /// The configuration; `deploy/config.toml` shows every key with its default and the reason for it
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Check a configuration file and say everything that is wrong with it
     CheckConfig {
         /// The file
         file: PathBuf,
     },
+    /// List the protocols
+    Protocols(super::protocols::ProtocolsArgs),
+    /// Explain bytes, field by field
+    Decode(super::decode::DecodeArgs),
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
-}
-
-/// Where the configuration is.
-#[derive(Debug, Args)]
-pub(crate) struct ConfigArg {
-    /// The file; `deploy/config.toml` shows every key with its default and the reason for it
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
-}
-
-/// What to show.
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// How long the fleet drives
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) seconds: u64,
-    /// The same seed gives the same fleet
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type
+    Contract(crate::contract::ContractArgs),
 }
 
 /// Which journal to print.

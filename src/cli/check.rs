@@ -1,23 +1,21 @@
 //! `navgate check-config`: what `serve` would make of a file, without serving.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
+use super::Exit;
 use crate::config;
 
-/// Exit status for a configuration that cannot be used (EX_USAGE of `sysexits.h`, as other tools rely on it).
-pub(crate) const BAD_CONFIGURATION: u8 = 64;
-
-/// Check a file under an environment. Returns the exit status.
+/// Check a file under an environment.
 ///
 /// # Errors
-/// Those of the streams.
+/// A configuration that cannot be used, everything wrong with it told already; and those of the streams.
 pub(crate) fn run(
     file: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
     mut results: impl Write,
     mut talk: impl Write,
-) -> io::Result<u8> {
+) -> Result<(), Exit> {
     match config::load(file, environment) {
         Ok((config, warnings)) => {
             for warning in &warnings {
@@ -25,13 +23,13 @@ pub(crate) fn run(
             }
             let listeners = config.listeners.len();
             writeln!(results, "OK: {} (listeners: {listeners}, warnings: {})", file.display(), warnings.len())?;
-            Ok(0)
+            Ok(())
         }
         Err(error) => {
             for problem in &error.problems {
                 writeln!(talk, "error: {problem}")?;
             }
-            Ok(BAD_CONFIGURATION)
+            Err(Exit::config(""))
         }
     }
 }
@@ -44,7 +42,7 @@ mod tests {
         let file = std::env::temp_dir().join(format!("navgate-check-{}-{}.toml", std::process::id(), text.len()));
         std::fs::write(&file, text).unwrap();
         let (mut results, mut talk) = (Vec::new(), Vec::new());
-        let status = run(&file, [], &mut results, &mut talk).unwrap();
+        let status = run(&file, [], &mut results, &mut talk).map_or_else(|exit| exit.status, |()| 0);
         std::fs::remove_file(&file).unwrap();
         (status, String::from_utf8(results).unwrap(), String::from_utf8(talk).unwrap())
     }
@@ -61,7 +59,7 @@ mod tests {
     #[test]
     fn a_bad_file_ends_with_every_mistake() {
         let (status, results, talk) = told("[log]\nlevel = 3\nformat = 4\n");
-        assert_eq!((status, results.as_str()), (BAD_CONFIGURATION, ""));
+        assert_eq!((status, results.as_str()), (64, ""));
         assert_eq!(talk.lines().filter(|line| line.starts_with("error: ")).count(), 3, "{talk}");
     }
 }
