@@ -105,7 +105,7 @@ impl Line {
         let used = self.session.receive(bytes, self.now, &mut self.turn);
         if self.turn.receipt {
             self.out.clear();
-            self.session.release(Delivery::Stored, self.now, &mut self.out);
+            self.session.release(Some(Delivery::Stored), self.now, &mut self.out);
         }
         used
     }

@@ -16,11 +16,8 @@ pub mod cursor;
 pub mod event;
 pub mod fault;
 pub mod identity;
-<<<<<<< HEAD
-pub mod outcome;
-=======
 pub mod jt808;
->>>>>>> jt808
+pub mod outcome;
 pub mod parts;
 pub mod profile;
 pub mod registry;

@@ -132,7 +132,7 @@ pub trait Wire: Sized + Send + 'static {
     /// The acknowledgement of a frame with a good checksum that could not be read, sent when its reject is durable.
     fn on_unreadable(&mut self, frame: &Frame<'_>, fault: &Fault, step: &mut Step<'_>) -> Option<Self::Ack>;
 
-    /// Write an acknowledgement (usually one frame), now that its own frame has this fate; never called for [`Delivery::Dropped`].
+    /// Write an acknowledgement (usually one frame), now that its own frame has this fate.
     fn acknowledge(&mut self, ack: Self::Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing);
 
     /// When [`Wire::on_deadline`] wants to be called; a value of [`Now::uptime`].
@@ -533,10 +533,10 @@ impl<W: Wire> Session for Machine<W> {
         self.waiting = None;
     }
 
-    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing) {
+    fn release(&mut self, delivery: Option<Delivery>, now: Now, out: &mut Outgoing) {
         debug_assert!(!self.acks.is_empty(), "one release for each receipt");
         let ack = self.acks.pop_front().flatten();
-        if let Some(ack) = ack.filter(|_| delivery != Delivery::Dropped) {
+        if let (Some(ack), Some(delivery)) = (ack, delivery) {
             self.wire.acknowledge(ack, delivery, &self.link, now, out);
         }
     }

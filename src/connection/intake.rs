@@ -334,7 +334,7 @@ impl Connection {
         turn.skipped = Some(Reject { fault, bytes: Vec::new(), length: 0 });
         if receipt && self.window.is_empty() && matches!(self.gateway.access, Access::Reject(_)) {
             out.clear();
-            self.session.release(Delivery::UnknownDevice, now, out);
+            self.session.release(Some(Delivery::UnknownDevice), now, out);
             self.send(&out.bytes, now);
         }
         self.leave(End::UnknownDevice, now);

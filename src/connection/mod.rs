@@ -273,9 +273,9 @@ impl Connection {
         let mut written = 0;
         while let Some(ended) = self.window.pop(&self.gateway.receipts) {
             let delivery = match ended {
-                Ended::Stored => Delivery::Stored,
-                Ended::Refused => Delivery::Refused,
-                Ended::Dropped => Delivery::Dropped,
+                Ended::Stored => Some(Delivery::Stored),
+                Ended::Refused => Some(Delivery::Refused),
+                Ended::Dropped => None,
             };
             let before = out.bytes.len();
             self.session.release(delivery, now, out);
