@@ -1,6 +1,8 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
 
 mod cli;
+#[allow(dead_code, unused_imports, reason = "its callers, the sink and `navgate events`, come with the gateway")]
+mod journal;
 
 use protocols::time::Timestamp;
 use std::io;
