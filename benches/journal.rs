@@ -67,10 +67,7 @@ fn durable(bencher: Bencher<'_, '_>, threads: u64) {
             thread::sleep(Duration::from_micros(50));
         }
     });
-<<<<<<< HEAD
-=======
     journal.close(Duration::from_secs(60)).expect("a journal that keeps up");
->>>>>>> journal
 }
 
 /// What an append costs the thread that calls it, while the disk keeps up.
@@ -90,8 +87,5 @@ fn append(bencher: Bencher<'_, '_>) {
             goal += BURST;
         })
         .bench_local_values(|()| (0..BURST).for_each(|token| journal.append("telemetry", &value, token).expect("room")));
-<<<<<<< HEAD
-=======
     journal.close(Duration::from_secs(60)).expect("a journal that keeps up");
->>>>>>> journal
 }

@@ -272,13 +272,8 @@ impl Journal {
         self.queue.append(topic, value, token)
     }
 
-<<<<<<< HEAD
-    /// Everything before this position is stored elsewhere: segments that lie wholly before it are removed. What a
-    /// [`Reader`] has passed is at [`Reader::position`].
-=======
     /// Everything before this position is stored elsewhere: segments that lie wholly before it are removed (an empty one stays
     /// when nothing else is left). What a [`Reader`] has passed is at [`Reader::position`].
->>>>>>> journal
     pub(crate) fn release(&self, before: Position) {
         self.queue.release(before);
     }

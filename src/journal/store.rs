@@ -72,11 +72,7 @@ pub(super) struct Store {
     segments: VecDeque<Segment>,
     /// The last of `segments`; `None` when the next batch begins a new one.
     active: Option<Handle>,
-<<<<<<< HEAD
-    /// Numbers are never used twice, so that a position means one place for ever.
-=======
     /// Numbers are never used twice, so that a position means one place, also to a reader that outlives this process.
->>>>>>> journal
     next: u64,
     deleted_segments: u64,
     deleted_records: u64,
@@ -201,12 +197,8 @@ impl Store {
     pub(super) fn release(&mut self, before: Position) -> Result<(), Trouble> {
         while let Some(oldest) = self.segments.front() {
             let passed = oldest.number < before.segment || (oldest.number == before.segment && oldest.bytes <= before.offset);
-<<<<<<< HEAD
-            if !passed {
-=======
             let keeps_count = self.segments.len() == 1 && oldest.bytes == 0;
             if !passed || keeps_count {
->>>>>>> journal
                 break;
             }
             self.remove_oldest(oldest.number)?;
@@ -214,18 +206,12 @@ impl Store {
         Ok(())
     }
 
-<<<<<<< HEAD
-=======
     /// The newest segment never goes before another has been begun: its name keeps the count of the numbers over a restart.
->>>>>>> journal
     fn remove_oldest(&mut self, number: u64) -> Result<(), Trouble> {
         let path = self.path(number);
         if self.segments.len() == 1 {
             self.active = None;
-<<<<<<< HEAD
-=======
             self.active = Some(self.begin()?);
->>>>>>> journal
         }
         self.disk.remove(&path).map_err(|error| Trouble::Io { action: "remove", path, error })?;
         self.segments.pop_front();
@@ -298,17 +284,11 @@ mod tests {
         store.release(Position { segment: 1, offset: 2 }).unwrap();
         assert_eq!(disk::segments(root.path()).unwrap(), [1]);
         store.release(Position { segment: 1, offset: 4 }).unwrap();
-<<<<<<< HEAD
-        assert!(disk::segments(root.path()).unwrap().is_empty());
-        store.store(b"3\n", 1).unwrap();
-        assert_eq!(disk::segments(root.path()).unwrap(), [2], "numbers are not used twice");
-=======
         assert_eq!((disk::segments(root.path()).unwrap().as_slice(), store.figures().bytes), ([2].as_slice(), 0));
         store.release(Position { segment: 3, offset: 0 }).unwrap();
         assert_eq!(disk::segments(root.path()).unwrap(), [2], "an empty one keeps the count of the numbers");
         store.store(b"3\n", 1).unwrap();
         assert_eq!(fs::read(store.path(2)).unwrap(), b"3\n");
->>>>>>> journal
     }
 
     #[test]
