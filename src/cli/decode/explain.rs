@@ -45,10 +45,14 @@ pub(super) struct Repair {
 
 /// Explain what is wrong with this piece, if something is and that was not explained before.
 pub(super) fn explain(heard: &Heard, index: usize, utc: Timestamp) -> Option<Explanation> {
-    let reject = heard.pieces.get(index)?.reject.as_ref()?;
+    let piece = heard.pieces.get(index)?;
+    let reject = piece.reject.as_ref()?;
     let damaged = heard.damaged(index)?;
     let workshop = Workshop { protocol: heard.protocol, utc, damaged };
     let kind = reject.fault.kind;
+    if !piece.content.is_empty() && matches!(kind, FaultKind::Length | FaultKind::Truncated) {
+        return Some(Explanation { what: SHORT, repair: None });
+    }
     let repair = match kind {
         _ if damaged.len() > heard.protocol.limits.max_frame => None,
         FaultKind::Checksum => workshop.checksum(damaged, &reject.fault.detail),
@@ -59,6 +63,9 @@ pub(super) fn explain(heard: &Heard, index: usize, utc: Timestamp) -> Option<Exp
     };
     Some(Explanation { what: meaning(kind), repair })
 }
+
+/// What a length fault means inside a frame that is whole: there is nothing to repair.
+const SHORT: &str = "the frame is whole and its checksum right, but its content does not have the length of its message: a model with another layout (a dialect may read it), or an edited frame";
 
 /// What a fault means for whoever looks for its cause.
 const fn meaning(kind: FaultKind) -> &'static str {
@@ -129,16 +136,28 @@ impl Workshop<'_> {
         })
     }
 
-    /// The first change that makes a good frame, else the first that makes one but for its checksum.
+    /// Of the changes that make a frame the first that leaves no byte unread, and among those one that leaves the checksum
+    /// alone: a form without a checksum takes many things for its own.
     fn best(&self, changes: impl Iterator<Item = Change>) -> Option<Repair> {
-        let mut second = None;
+        let mut best: Option<(Repair, (bool, bool))> = None;
         for (what, bytes) in changes {
-            if let Some(piece) = self.good(&bytes) {
-                return Some(Repair { what, bytes, piece: Some(piece) });
+            let good = self.good(&bytes);
+            let touched = good.is_none();
+            let repair = match good {
+                Some(piece) => Some(Repair { what, bytes, piece: Some(piece) }),
+                None => self.but_for_its_checksum(what, &bytes),
+            };
+            let Some(repair) = repair else { continue };
+            let unread = repair.piece.as_ref().is_some_and(|piece| !piece.gaps().is_empty());
+            let rank = (unread, touched);
+            if best.as_ref().is_none_or(|(_, known)| rank < *known) {
+                best = Some((repair, rank));
             }
-            second = second.or_else(|| self.but_for_its_checksum(what, &bytes));
+            if rank == (false, false) {
+                break;
+            }
         }
-        second
+        best.map(|(repair, _)| repair)
     }
 
     fn but_for_its_checksum(&self, what: String, bytes: &[u8]) -> Option<Repair> {
