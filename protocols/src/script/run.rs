@@ -2,7 +2,6 @@
 //! written down, and counted, so that nothing can vanish.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +167,10 @@ impl Transcript {
     /// The events of this type.
     pub fn events<'a>(&'a self, type_name: &'a str) -> impl Iterator<Item = &'a str> {
         self.flat().filter_map(move |said| match said {
-            Said::Event(json) if json.strip_prefix("{\"").is_some_and(|rest| rest.starts_with(type_name)) => Some(json.as_str()),
+            Said::Event(json) => {
+                let found = json.strip_prefix("{\"")?.strip_prefix(type_name)?.starts_with("\":");
+                found.then_some(json.as_str())
+            }
             _ => None,
         })
     }
@@ -494,12 +496,6 @@ fn has_null(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(has_null),
         Value::Object(fields) => fields.values().any(has_null),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("now", &self.now).field("pending", &self.pending).finish_non_exhaustive()
     }
 }
 
