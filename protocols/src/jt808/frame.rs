@@ -124,11 +124,11 @@ fn unopened<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut
 
 /// Whether bytes are a message beyond doubt: the checksum fits and the header's length says as many bytes as there are.
 fn is_certain(content: &[u8]) -> bool {
-    let Some([_, _, high, low, ..]) = content.first_chunk::<4>() else {
+    let Some([a, b, c, d]) = content.first_chunk::<4>() else {
         return false;
     };
-    let attributes = u16::from_be_bytes([*high, *low]);
-    content.len() >= SHORTEST && xor(content) == 0 && super::header::frame_length(attributes) == content.len()
+    let declared = super::header::frame_length(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+    content.len() >= SHORTEST && declared == content.len() && xor(content) == 0
 }
 
 fn verdict(content: &[u8]) -> Checksum {
@@ -205,7 +205,7 @@ pub(super) fn probe(head: &[u8]) -> Probe {
 }
 
 fn probe_header(form: u8, rest: &[u8]) -> Probe {
-    let Some([high, _, a, b, number]) = rest.first_chunk::<5>() else {
+    let Some([high, low, a, b, number]) = rest.first_chunk::<5>() else {
         return if rest.first().is_none_or(|b| KNOWN_HIGH.contains(b)) { Probe::More } else { Probe::No };
     };
     let attributes = u16::from_be_bytes([*a, *b]);
@@ -220,7 +220,7 @@ fn probe_header(form: u8, rest: &[u8]) -> Probe {
             _ => Probe::No,
         },
         // a declared end that has passed without a flag: some other protocol that begins with this byte
-        None if rest.len() > 2 * super::header::frame_length(attributes) => Probe::No,
+        None if rest.len() > 2 * super::header::frame_length(u16::from_be_bytes([*high, *low]), attributes) => Probe::No,
         None if rest.len() + 1 >= crate::registry::PROBE_WINDOW => Probe::Yes,
         None => Probe::More,
     }

@@ -111,11 +111,12 @@ pub(super) const fn is_lock_report(message: u16) -> bool {
     matches!(message, 0x5501 | 0x5502)
 }
 
-/// Length of header, body and check byte as the attributes declare it.
-pub(super) const fn frame_length(attributes: u16) -> usize {
+/// Length of header, body and check byte as id and attributes declare it.
+pub(super) const fn frame_length(message: u16, attributes: u16) -> usize {
     let header = if attributes & VERSION_FLAG != 0 { 17 } else { 12 };
+    let short_serial = if is_lock_report(message) { 1 } else { 0 };
     let packet = if attributes & PACKET_FLAG != 0 { 4 } else { 0 };
-    header + packet + (attributes & LENGTH) as usize + 1
+    header - short_serial + packet + (attributes & LENGTH) as usize + 1
 }
 
 /// Read the header; the cursor then stands at the body.
@@ -142,9 +143,7 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, form: u8) -> Result<Header, Fault> {
         true => Some(Packet { total: c.read("packets", be_u16)?, number: c.read("packet_number", be_u16)? }),
         false => None,
     };
-    let short_serial = usize::from(is_lock_report(message));
-    let length_fits = c.remaining() == usize::from(attributes & LENGTH) + 1 + short_serial
-        || c.remaining() == usize::from(attributes & LENGTH) + 1;
+    let length_fits = c.remaining() == usize::from(attributes & LENGTH);
     Ok(Header {
         message,
         peer,

@@ -175,7 +175,7 @@ fn one(field: &Field, c: &mut Cursor<'_, '_>, context: &Context<'_>, into: &mut 
             let n = c.read(name, be_u8)?;
             let word = words.iter().find(|(k, _)| *k == n).map(|(_, word)| *word);
             c.note(|| word.unwrap_or("unknown"));
-            word.map_or(Value::Int(n.into()), Value::from)
+            word.map_or_else(|| n.into(), Value::from)
         }
         Kind::Flags(num, names) => {
             let set = flags(num.read(c, name)? as u64, names);

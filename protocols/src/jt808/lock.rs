@@ -34,7 +34,9 @@ static LOCK_ALARMS: &[(u8, Alarm)] = &[
 pub(super) fn read(message: u16, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
     let mut report = Report::default();
     record(c, &mut report)?;
-    report.valid = Some(report.valid == Some(true) && message != WITHOUT_FIX);
+    // which of the two ids it is says whether the unit vouches for the place; its own flag is kept beside it
+    let flag = report.valid.replace(message != WITHOUT_FIX && report.latitude.is_some());
+    report.attributes.set("fix_flag", flag == Some(true));
     report.rssi = Some(c.read("rssi", be_u8)?.into());
     report.satellites = Some(c.read("satellites", be_u8)?.into());
     report.odometer_m = Some(f64::from(c.read("odometer_km", be_u32)?) * 1000.0);

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::header::{Edition, Header};
 use super::layout::{Kind, field};
 use super::layouts;
-use super::{driver, layout, lock, parameters, passthrough, position};
+use super::{driver, header, layout, lock, parameters, passthrough, position};
 use crate::cursor::Cursor;
 use crate::event::{Attributes, Content as Carried, Data, DataKind, Driver, Report, Value};
 use crate::fault::{Fault, FaultKind};
@@ -36,6 +36,8 @@ pub(super) mod id {
     pub(in super::super) const DRIVER: u16 = 0x0702;
     pub(in super::super) const BATCH: u16 = 0x0704;
     pub(in super::super) const MEDIA: u16 = 0x0801;
+    pub(in super::super) const STORED_MEDIA: u16 = 0x0802;
+    pub(in super::super) const PHOTO_ANSWER: u16 = 0x0805;
     pub(in super::super) const PASSTHROUGH: u16 = 0x0900;
     pub(in super::super) const COMPRESSED: u16 = 0x0901;
     /// Of trackers: a command's answer as UTF-16.
@@ -46,8 +48,21 @@ pub(super) mod id {
     pub(in super::super) const DEVICE_TEXT: u16 = 0x6006;
 }
 
+/// Answers to messages of ours: answering them would never end.
+pub(super) const ANSWERS: [u16; 8] = [
+    id::ANSWER,
+    id::PARAMETERS,
+    id::LOCATION_ANSWER,
+    id::CONTROL_ANSWER,
+    id::AREAS,
+    id::STORED_MEDIA,
+    id::PHOTO_ANSWER,
+    id::COMMAND_TEXT,
+];
+
 /// What was cut from the stream.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a position; a box would cost each an allocation")]
 pub(super) enum Incoming<'f> {
     /// `( … )`.
     Sentence(&'f [u8]),
@@ -76,6 +91,7 @@ pub(super) struct Told<'f> {
 
 /// What bodies say.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a position; a box would cost each an allocation")]
 pub(super) enum Content<'f> {
     /// A packet of a split message.
     Packet,
@@ -133,6 +149,12 @@ pub(super) struct Media<'f> {
 
 /// Read a body.
 pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
+    let told = content(header, c, context)?;
+    let asked = !header::is_lock_report(header.message) || header.wants_answer;
+    Ok(Told { acknowledged: asked && !ANSWERS.contains(&header.message), ..told })
+}
+
+fn content<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
     if header.encrypted {
         // no key was ever agreed on; somebody else may have it
         let mut data = unknown(header.message);
@@ -150,16 +172,14 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             Told { dated: report.time.is_some(), ..undated(Content::Status(Box::new(report))) }
         }
         id::LOCATION_ANSWER | id::CONTROL_ANSWER => answered_position(c, context)?,
-        id::LOCK | id::LOCK_WITHOUT_FIX => {
-            Told { acknowledged: header.wants_answer, ..position_at(lock::read(header.message, c, context)?) }
-        }
+        id::LOCK | id::LOCK_WITHOUT_FIX => position_at(lock::read(header.message, c, context)?),
         id::ANSWER => {
             c.read("answers_serial", be_u16)?;
             let of = c.read("answers_message", be_u16)?;
             c.show(|| format!("0x{of:04x}"));
             let result = c.read("result", be_u8)?;
             c.note(|| ["done", "failed", "faulty", "unsupported"].get(usize::from(result)).copied().unwrap_or("unknown"));
-            Told { acknowledged: false, ..undated(Content::Answer) }
+            undated(Content::Answer)
         }
         id::HEARTBEAT | id::TRACKER_HEARTBEAT => undated(Content::Heartbeat(heartbeat(c)?)),
         id::UNREGISTER => undated(Content::Unregister),
@@ -175,7 +195,7 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             let size = c.remaining();
             let mut data = Data::values(DataKind::Parameters, parameters::read(c, context)?, size);
             data.attributes.set("message", "parameters");
-            Told { acknowledged: false, ..undated(Content::Data(Box::new(data))) }
+            undated(Content::Data(Box::new(data)))
         }
         id::DRIVER => {
             let (driver, dated) = driver::identity(c, context)?;
@@ -198,7 +218,7 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             let mut data = Data::text(DataKind::Text, text::decode_utf16be(c.take_rest("text")));
             data.attributes.set("message", "command_text");
             data.attributes.set("answers_serial", answers);
-            Told { acknowledged: false, ..undated(Content::Data(Box::new(data))) }
+            undated(Content::Data(Box::new(data)))
         }
         id::DEVICE_TEXT => {
             let encoding = c.read("encoding", be_u8)?;
@@ -228,14 +248,13 @@ pub(super) fn unknown(message: u16) -> Data {
 
 fn by_table<'f>(message: u16, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
     let Some(layout) = layouts::find(message, context.edition) else {
-        let acknowledged = message != id::AREAS;
-        return Ok(Told { acknowledged, ..undated(Content::Bytes(Box::new(unknown(message)), c.take_rest("body"))) });
+        return Ok(undated(Content::Bytes(Box::new(unknown(message)), c.take_rest("body"))));
     };
     let size = c.remaining();
     let read = layout::read(layout.fields, layout.required, c, context)?;
     let mut data = Data::values(layout.kind, read.values, size);
     data.attributes.set("message", layout.name);
-    Ok(Told { dated: read.dated, acknowledged: layout.acknowledged, ..undated(Content::Data(Box::new(data))) })
+    Ok(Told { dated: read.dated, ..undated(Content::Data(Box::new(data))) })
 }
 
 /// 0x0201, 0x0500: the serial number of the request, then a 0x0200. The serial number is missing in a table of 2011.
@@ -246,7 +265,7 @@ fn answered_position<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Resul
     if let Some(serial) = answers {
         report.attributes.set("answers_serial", serial);
     }
-    Ok(Told { acknowledged: false, ..position_at(report) })
+    Ok(position_at(report))
 }
 
 /// Empty, or with battery, signal and status.

@@ -152,10 +152,13 @@ impl Wire for Jt808 {
     fn on_unreadable(&mut self, frame: &Frame<'_>, _fault: &Fault, step: &mut Step<'_>) -> Option<Ack> {
         let content = frame.content.get(..frame.content.len().saturating_sub(1)).filter(|c| c.len() + 1 >= SHORTEST)?;
         let header = header::read(&mut Cursor::new(content, 0, None), frame.form).ok()?;
-        if !header.length_fits {
-            step.tolerate(FaultKind::Length);
+        if step.link().settings().auth.required && !self.authenticated {
+            return Some(Ack::general(&header).result(result::FAILED));
         }
-        Some(Ack::general(&header).result(result::FAULTY))
+        if self.identify(&header, &Content::Answer, step).is_err() {
+            return Some(Ack::general(&header).result(result::FAILED));
+        }
+        (!message::ANSWERS.contains(&header.message)).then(|| Ack::general(&header).result(result::FAULTY))
     }
 
     fn acknowledge(&mut self, ack: Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing) {
@@ -293,7 +296,7 @@ impl Jt808 {
             // a tracker without a number may name itself inside
             return match (step.link().device_id(), content) {
                 (None, Content::Position(report)) => match report.attributes.get("imei") {
-                    Some(Value::Text(imei)) => step.identify(imei, None),
+                    Some(Value::Text(imei)) if imei.bytes().any(|b| b != b'0') => step.identify(imei, None),
                     _ => Ok(()),
                 },
                 _ => Ok(()),
@@ -496,10 +499,9 @@ fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
         let fault = Fault::new(FaultKind::Unauthenticated, 0, "nothing is served before a good authentication");
         return Answer::Rejected(fault, None);
     }
-    if step.link().device_id().is_none() {
-        if let Err(fault) = step.identify(number, None) {
-            return Answer::Rejected(fault, None);
-        }
+    let named = if step.link().device_id().is_some() { Ok(()) } else { step.identify(number, None) };
+    if let Err(fault) = named {
+        return Answer::Rejected(fault, None);
     }
     if text.contains("BASE,2") {
         let header = Header::of_sentence();

@@ -121,7 +121,7 @@ pub(super) fn lock(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context
         7 | 8 => lock.set("password", text::decode(c.bytes("password", 6)?, context.charset)),
         _ => {}
     }
-    if length % 2 == 0 {
+    if length.is_multiple_of(2) {
         lock.set("result", c.read("result", be_u8)?);
     }
     report.attributes.set("lock", lock);
