@@ -7,7 +7,7 @@ use nom::number::complete::be_u8;
 
 use super::context::Context;
 use super::layout::{Num, Scale, flags};
-use super::vendor;
+use super::{nested, network, vendor};
 use crate::cursor::{Cursor, hex};
 use crate::event::{Alarm, Report, Value};
 use crate::fault::Fault;
@@ -159,7 +159,7 @@ static COMMON: &[Entry] = &[
     entry(0x51, Groups(2, 2), "temperatures_c", By(vendor::temperatures)),
     entry(0x56, Length(2), "battery_level", By(vendor::battery_tenths)),
     entry(0x57, Length(8), "behaviour", By(vendor::behaviour)),
-    entry(0x5D, When(vendor::is_counted_cells), "cells", By(vendor::counted_cells)),
+    entry(0x5D, When(network::is_counted_cells), "cells", By(network::counted_cells)),
     entry(0x60, Between(2, 64), "lock_event", By(vendor::lock_event)),
     entry(0x61, Length(2), "power_v", Fill(PowerV, U16, HUNDREDTH)),
     entry(0x63, Groups(11, 11), "locks", By(vendor::sub_locks)),
@@ -198,7 +198,7 @@ static COMMON: &[Entry] = &[
     entry(0xE1, Length(1), "battery", By(vendor::battery_or_charging)),
     entry(0xE1, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
     entry(0xE1, Length(4), "driver_id", Number(U32, ONE)),
-    entry(0xE1, Groups(12, 8), "cells", By(vendor::cells_wide)),
+    entry(0xE1, Groups(12, 8), "cells", By(network::cells_wide)),
     entry(0xE2, Length(4), "fuel_l", Number(U32, TENTH)),
     entry(0xE2, When(is_text), "firmware", Text),
     entry(0xE3, When(|v| v.len() >= 4 && is_text(v)), "text_e3", Text),
@@ -211,20 +211,20 @@ static COMMON: &[Entry] = &[
     entry(0xE8, Length(3), "lock_status", Number(U24, ONE)),
     entry(0xE9, Length(1), "battery", By(vendor::battery_or_charging)),
     entry(0xE9, Length(4), "driver_id", Number(U32, ONE)),
-    entry(0xEA, When(|v| v.len() > 2), "external", By(vendor::external)),
-    entry(0xEB, When(vendor::is_cell_list), "cells", By(vendor::cell_list)),
+    entry(0xEA, When(|v| v.len() > 2), "external", By(nested::external)),
+    entry(0xEB, When(network::is_cell_list), "cells", By(network::cell_list)),
     entry(0xEB, When(is_text), "time_zone", Text),
-    entry(0xEB, When(|v| v.len() >= 4), "extensions", By(vendor::extensions)),
-    entry(0xEC, Groups(7, 7), "wifi", By(vendor::wifi)),
+    entry(0xEB, When(|v| v.len() >= 4), "extensions", By(nested::extensions)),
+    entry(0xEC, Groups(7, 7), "wifi", By(network::wifi)),
     entry(0xED, When(is_text), "card", Text),
     entry(0xEE, Length(6), "radio_and_power", By(vendor::radio_and_power)),
-    entry(0xF0, Groups(13, 13), "cells", By(vendor::cells_mobile)),
+    entry(0xF0, Groups(13, 13), "cells", By(network::cells_mobile)),
     entry(0xF1, Length(4), "power_v", Fill(PowerV, U32, MILLI)),
     entry(0xF1, When(is_text), "iccid", Text),
     entry(0xF2, When(|v| v.len() > 4 && is_text(v)), "firmware", Text),
     entry(0xF2, Length(4), "algorithm_faults", Flags(U32, &[])),
     entry(0xF3, When(super::obd::is_item_set), "obd", By(super::obd::item_set)),
-    entry(0xF4, Groups(7, 7), "wifi", By(vendor::wifi)),
+    entry(0xF4, Groups(7, 7), "wifi", By(network::wifi)),
     entry(0xF5, Length(2), "illuminance", Number(U16, ONE)),
     entry(0xF6, Length(2), "air_pressure_hpa", Number(U16, ONE)),
     entry(0xF6, Length(8), "imei", By(vendor::imei)),
@@ -239,7 +239,7 @@ static COMMON: &[Entry] = &[
     entry(0xFE, Length(1), "battery_percent", Fill(BatteryPercent, U8, ONE)),
     entry(0xFE, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
     entry(0xFE, Length(4), "odometer_m", Fill(Odometer, U32, ONE)),
-    entry(0xFE, When(|v| v.first() == Some(&0x7C)), "alarm_block", By(vendor::alarm_block)),
+    entry(0xFE, When(|v| v.first() == Some(&0x7C)), "alarm_block", By(nested::alarm_block)),
 ];
 
 /// AOVX: blocks under ids that are single values elsewhere.
@@ -252,11 +252,11 @@ pub(super) static AOVX: &[Entry] = &[
 /// The GPS51 family.
 pub(super) static GPS51: &[Entry] = &[
     entry(0x52, Any, "drum_rotation", Hex),
-    entry(0x53, When(vendor::is_counted_cells_2g), "cells", By(vendor::counted_cells_2g)),
-    entry(0x54, When(vendor::is_counted_wifi), "wifi", By(vendor::counted_wifi)),
+    entry(0x53, When(network::is_counted_cells_2g), "cells", By(network::counted_cells_2g)),
+    entry(0x54, When(network::is_counted_wifi), "wifi", By(network::counted_wifi)),
     entry(0x55, Length(8), "load_kg", Number(Num::U64, TENTH)),
     entry(0x58, Length(2), "humidity_percent", Number(U16, TENTH)),
-    entry(0xE1, Groups(11, 7), "cells", By(vendor::cells_narrow)),
+    entry(0xE1, Groups(11, 7), "cells", By(network::cells_narrow)),
     entry(0xF3, Length(1), "armed", Number(U8, ONE)),
     entry(0xF4, Length(4), "extended_alarms", Flags(U32, &[])),
     entry(0xFA, Length(4), "alarms", Reading::Alarms(U32, &[(0, Alarm::Vibration), (1, Alarm::Removed)])),

@@ -126,7 +126,7 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attr
     values.set("answers_serial", c.read("answers_serial", be_u16)?);
     c.read("count", be_u8)?;
     // ids begin with a zero byte, a count does not
-    let repeated = matches!(c.rest(), [1.., items @ ..] if ends_evenly(items));
+    let repeated = matches!(c.rest(), [1..=255, items @ ..] if ends_evenly(items));
     if repeated {
         c.read("count_in_packet", be_u8)?;
     }

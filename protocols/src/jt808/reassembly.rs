@@ -29,8 +29,8 @@ pub(super) enum Added {
     Waiting,
     /// It is here already.
     Repeat,
-    /// Its message is complete already.
-    Done,
+    /// Its message is complete already; for multimedia, the item's number.
+    Done(Option<u32>),
     /// Nothing is missing any more.
     Whole(Whole),
     /// It cannot belong to a message.
@@ -88,6 +88,7 @@ struct Done {
     message: u16,
     first_serial: u16,
     total: u16,
+    media: Option<u32>,
     at: Duration,
 }
 
@@ -124,13 +125,17 @@ impl Open {
         self.progress + wait.min(LIFETIME)
     }
 
+    fn media(&self) -> Option<u32> {
+        let first = self.slot(1).filter(|_| self.message == id::MEDIA)?;
+        self.bytes(first).first_chunk::<4>().copied().map(u32::from_be_bytes)
+    }
+
     fn ask(&self) -> Ask {
-        let media = self.slot(1).filter(|_| self.message == id::MEDIA).and_then(|s| self.bytes(s).first_chunk::<4>().copied());
         Ask {
             peer: self.peer,
             first_serial: self.first_serial,
             missing: self.missing().take(MAX_ASKED).collect(),
-            media: media.map(u32::from_be_bytes),
+            media: self.media(),
         }
     }
 
@@ -153,9 +158,10 @@ impl Reassembly {
             return (Added::Refused("more packets than a message may have"), None);
         }
         let first_serial = header.serial.wrapping_sub(number - 1);
-        let done = |d: &Done| d.message == header.message && d.first_serial == first_serial && d.total == total;
-        if self.done.iter().any(|d| done(d) && now < d.at + LIFETIME) {
-            return (Added::Done, None);
+        let is_done =
+            |d: &&Done| (d.message, d.first_serial, d.total) == (header.message, first_serial, total) && now < d.at + LIFETIME;
+        if let Some(done) = self.done.iter().find(is_done) {
+            return (Added::Done(done.media), None);
         }
         let mut evicted = None;
         let at = match self.find(header.message, first_serial, packet, body) {
@@ -195,7 +201,7 @@ impl Reassembly {
             return (Added::Waiting, evicted);
         }
         let open = self.open.swap_remove(at);
-        self.remember(Done { message: open.message, first_serial: open.first_serial, total, at: now });
+        self.remember(Done { message: open.message, first_serial: open.first_serial, total, media: open.media(), at: now });
         let serials = open.slots.iter().flatten().map(|slot| slot.serial).collect();
         (Added::Whole(Whole { body: open.in_order(), serials }), evicted)
     }
@@ -222,6 +228,11 @@ impl Reassembly {
             self.done.pop_front();
         }
         self.done.push_back(done);
+    }
+
+    /// The message that was completed last could not be used: sent again, it is to be put together again.
+    pub(super) fn forget_last(&mut self) {
+        self.done.pop_back();
     }
 
     /// When something is to be asked for or given up.

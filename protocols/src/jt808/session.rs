@@ -314,7 +314,11 @@ impl Jt808 {
         match added {
             Added::Refused(why) => Answer::Rejected(Fault::new(FaultKind::Reassembly, 0, why), Some(own().result(result::FAILED))),
             Added::Repeat => Answer::Handled(Handled::Repeat, each.then(own)),
-            Added::Done => Answer::Handled(Handled::Repeat, Some(own())),
+            Added::Done(None) => Answer::Handled(Handled::Repeat, Some(own())),
+            Added::Done(Some(id)) => {
+                let reply = Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: each };
+                Answer::Handled(Handled::Repeat, Some(own().with(reply)))
+            }
             Added::Waiting if !each => Answer::Handled(Handled::Fragment, None),
             Added::Waiting => {
                 store_packet(header, packet, body, step);
@@ -347,7 +351,10 @@ impl Jt808 {
         match answer {
             Answer::Stored(ack) => Answer::Stored(each(ack)),
             Answer::Handled(how, ack) => Answer::Handled(how, each(ack)),
-            Answer::Rejected(fault, ack) => Answer::Rejected(fault, each(ack)),
+            Answer::Rejected(fault, ack) => {
+                self.reassembly.forget_last();
+                Answer::Rejected(fault, each(ack))
+            }
         }
     }
 
