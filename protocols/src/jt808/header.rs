@@ -155,3 +155,50 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, form: u8) -> Result<Header, Fault> {
         length_fits,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::frame::STANDARD;
+
+    fn header(bytes: &[u8], form: u8) -> Header {
+        read(&mut Cursor::new(bytes, 0, None), form).unwrap()
+    }
+
+    #[test]
+    fn accepts_both_layouts_and_the_packet_item() {
+        let h = header(b"\x02\x00\x20\x01\x01\x38\x00\x00\x11\x11\x00\x07\x00\x03\x00\x02x", STANDARD);
+        assert_eq!((h.message, h.serial, h.packet), (0x0200, 7, Some(Packet { total: 3, number: 2 })));
+        assert!(h.length_fits && !h.encrypted && h.peer.version.is_none());
+        assert_eq!(h.peer.identity(), "013800001111");
+        let h = header(b"\x00\x02\x40\x00\x01\0\0\0\0\x01\x38\x00\x00\x11\x11\x00\x07", STANDARD);
+        assert_eq!((h.peer.version, h.peer.identity().as_str()), (Some(1), "00000000013800001111"));
+    }
+
+    #[test]
+    fn a_single_packet_is_no_split_message() {
+        assert_eq!(header(b"\x02\x00\x20\x00\x01\x38\x00\x00\x11\x11\x00\x07\x00\x01\x00\x01", STANDARD).packet, None);
+    }
+
+    #[test]
+    fn lock_reports_have_a_serial_of_one_byte() {
+        let h = header(b"\x55\x01\x80\x01\x01\x38\x00\x00\x11\x11\x09x", STANDARD);
+        assert_eq!((h.serial, h.wants_answer, h.length_fits), (9, true, true));
+    }
+
+    #[test]
+    fn an_imei_as_a_number_gets_its_check_digit() {
+        let peer = |number: &[u8]| Peer::new(STANDARD, None, number).identity();
+        assert_eq!(peer(b"\x4e\x53\x60\x02\x10\x01"), "861200000000012");
+        assert_eq!(peer(b"\xff\xff\xff\xff\xff\xff"), "ffffffffffff"); // 15 digits already, so no IMEI without its check digit
+        assert!(Peer::new(STANDARD, None, &[0; 6]).is_nameless());
+    }
+
+    #[test]
+    fn refuses_a_header_that_is_cut_off() {
+        for n in 0..12 {
+            let bytes = b"\x02\x00\x00\x00\x01\x38\x00\x00\x11\x11\x00\x07";
+            assert!(read(&mut Cursor::new(&bytes[..n], 0, None), STANDARD).is_err(), "{n}");
+        }
+    }
+}

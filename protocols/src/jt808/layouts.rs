@@ -295,3 +295,32 @@ static ATTACHMENT: &[Field] = &[
 pub(super) fn find(message: u16, edition: Edition) -> Option<&'static Layout> {
     LAYOUTS.iter().find(|l| l.message == message && l.since <= edition && edition <= l.until)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_has_one_layout_in_each_edition() {
+        for edition in [Edition::V2011, Edition::V2013, Edition::V2019] {
+            for layout in LAYOUTS {
+                let fits = |l: &&Layout| l.message == layout.message && l.since <= edition && edition <= l.until;
+                assert_eq!(LAYOUTS.iter().filter(fits).count(), 1, "{} {edition:?}", layout.name);
+                assert!(layout.required <= layout.fields.len(), "{}", layout.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_registry_lists_every_layout() {
+        for layout in LAYOUTS {
+            let id = format!("0x{:04x}", layout.message);
+            assert!(crate::jt808::MESSAGES.iter().any(|(n, _)| *n == id), "{id}");
+        }
+    }
+
+    #[test]
+    fn refuses_messages_it_does_not_know() {
+        assert!(find(0x0200, Edition::V2013).is_none());
+    }
+}

@@ -159,3 +159,49 @@ fn mac_of(text: &str) -> Option<Mac> {
     let bytes = unhex(&text.replace([':', '-'], ""))?;
     bytes.try_into().ok().map(Mac)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+        Ok(report)
+    }
+
+    #[test]
+    fn accepts_extensions_by_length_and_type() {
+        let value = b"\x00\x03\x00\xe1\x51\x00\x0b\x00\xd8\x01\xcc\x00\xdf\x34\x00\x00\x30\x6b\x00\x06\x00\x89\xff\xff\xff\xfe\
+            \x00\x06\x00\x2d\x00\x00\x2d\xb4\x00\x04\x99\x99\xab\xcd";
+        let r = read(extensions, value).unwrap();
+        assert_eq!((r.battery_percent, r.power_v, r.cells.len()), (Some(81.0), Some(11.7), 1));
+        assert!(r.alarms.contains(Alarm::PowerCut));
+        assert_eq!(r.attributes.get("extension_9999"), Some(&Value::from("abcd")));
+    }
+
+    #[test]
+    fn access_points_may_be_text() {
+        let r = read(extensions, b"\x00\x18\x00\xb9\x0102:11:22:33:44:55,-60").unwrap();
+        assert_eq!((r.wifi.len(), r.wifi[0].rssi), (1, Some(-60)));
+        let r = read(extensions, b"\x00\x07\x00\xb9\x01none").unwrap();
+        assert_eq!((r.wifi.len(), r.attributes.get("wifi_text")), (0, Some(&Value::from("none"))));
+    }
+
+    #[test]
+    fn accepts_blocks_with_alarms_and_sensors() {
+        assert!(read(alarm_block, b"\x7c\x01\x04\0\0\0\x02").unwrap().alarms.contains(Alarm::HardBraking));
+        let r = read(external, b"\x01\x16\x02\x02\xbc\x77\x01\x05").unwrap();
+        assert_eq!(r.attributes.get("external_temperature_c"), Some(&Value::from(20.0)));
+        assert_eq!(r.attributes.get("external_77"), Some(&Value::from("05")));
+    }
+
+    #[test]
+    fn refuses_lengths_that_cannot_be() {
+        assert!(read(extensions, b"\x00\x01\x00\xe1\x51").is_err());
+        assert!(read(extensions, b"\x00\x09\x00\xe1\x51").is_err());
+        assert!(read(alarm_block, b"\x7c\x01\x09\0").is_err());
+    }
+}

@@ -127,3 +127,39 @@ pub(super) fn counted_wifi(c: &mut Bytes<'_, '_>, report: &mut Report, context: 
     c.read("count", be_u8)?;
     wifi(c, report, context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Report {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile)).unwrap();
+        report
+    }
+
+    #[test]
+    fn one_tower_in_six_forms() {
+        let tower = |lac, rssi| Cell { mcc: 460, mnc: 0, lac, cid: 0x1A2B, rssi: Some(rssi) };
+        assert_eq!(read(cells_wide, b"\x01\xcc\0\0\0\x13\xb2\0\0\x1a\x2b\x19").cells, [tower(0x13B2, 25)]);
+        assert_eq!(read(cells_narrow, b"\x01\xcc\0\0\x13\xb2\0\0\x1a\x2b\x19").cells, [tower(0x13B2, 25)]);
+        assert_eq!(read(cell_list, b"\x01\xcc\0\x13\xb2\x1a\x2b\x19").cells, [tower(0x13B2, 25)]);
+        assert_eq!(read(cells_mobile, b"\x01\xcc\0\0\0\0\x1a\x2b\0\0\x13\xb2\x19").cells, [tower(0x13B2, 25)]);
+        assert_eq!(read(counted_cells, b"\x01\x01\xcc\0\x13\xb2\0\0\x1a\x2b\x19").cells, [tower(0x13B2, 25)]);
+        assert_eq!(read(counted_cells_2g, b"\x01\x01\xcc\0\x13\xb2\x1a\x2b\x19").cells, [tower(0x13B2, 25)]);
+    }
+
+    #[test]
+    fn refuses_towers_that_are_only_zeros() {
+        assert!(read(cell_list, b"\x01\xcc\0\0\0\0\0\x19").cells.is_empty());
+    }
+
+    #[test]
+    fn a_list_needs_a_country_and_a_count_that_fits() {
+        assert!(is_cell_list(b"\x01\xcc\0\x13\xb2\x1a\x2b\x19") && !is_cell_list(b"\0\x03\0\xe1\x51\0\0\0"));
+        assert!(is_counted_wifi(b"\x01\x02\x11\x22\x33\x44\x55\xc4") && !is_counted_wifi(b"\x02\x02\x11\x22\x33\x44\x55\xc4"));
+        assert_eq!(read(counted_wifi, b"\x01\x02\x11\x22\x33\x44\x55\xc4").wifi[0].rssi, Some(-60));
+    }
+}

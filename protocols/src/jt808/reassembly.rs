@@ -257,3 +257,98 @@ impl Reassembly {
         self.open.drain(..).map(Open::give_up).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Cursor;
+    use crate::jt808::header;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn packet(message: u16, serial: u16, total: u16, number: u16) -> (Header, Packet) {
+        let bytes = b"\x00\x00\x00\x00\x01\x38\x00\x00\x11\x11\x00\x00";
+        let plain = header::read(&mut Cursor::new(bytes, 0, None), 0).unwrap();
+        let packet = Packet { total, number };
+        (Header { message, serial, packet: Some(packet), ..plain }, packet)
+    }
+
+    fn add(r: &mut Reassembly, serial: u16, total: u16, number: u16, body: &[u8], at: Duration) -> Added {
+        let (header, packet) = packet(id::MEDIA, serial, total, number);
+        r.add(&header, packet, body, at).0
+    }
+
+    #[test]
+    fn accepts_any_order() {
+        let mut r = Reassembly::default();
+        assert_eq!(add(&mut r, 12, 3, 3, b"c", SECOND), Added::Waiting);
+        assert_eq!(add(&mut r, 10, 3, 1, b"a", SECOND), Added::Waiting);
+        assert_eq!(add(&mut r, 10, 3, 1, b"a", SECOND), Added::Repeat);
+        let whole = Whole { body: b"abc".to_vec(), serials: [10, 11, 12].into() };
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", SECOND), Added::Whole(whole));
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", SECOND), Added::Done(None));
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", LIFETIME * 2), Added::Waiting);
+        assert_eq!(r.end().len(), 1);
+    }
+
+    #[test]
+    fn accepts_serial_numbers_that_do_not_follow_each_other() {
+        let mut r = Reassembly::default();
+        assert_eq!(add(&mut r, 1233, 2, 1, b"a", SECOND), Added::Waiting);
+        assert!(matches!(add(&mut r, 1250, 2, 2, b"b", SECOND), Added::Whole(w) if w.body == b"ab"));
+    }
+
+    #[test]
+    fn two_messages_of_one_type_are_kept_apart() {
+        let mut r = Reassembly::default();
+        add(&mut r, 10, 2, 1, b"a", SECOND);
+        add(&mut r, 20, 2, 1, b"x", SECOND);
+        assert!(matches!(add(&mut r, 21, 2, 2, b"y", SECOND), Added::Whole(w) if w.body == b"xy"));
+        assert!(matches!(add(&mut r, 11, 2, 2, b"b", SECOND), Added::Whole(w) if w.body == b"ab"));
+    }
+
+    #[test]
+    fn asks_then_gives_up() {
+        let mut r = Reassembly::default();
+        add(&mut r, 10, 3, 1, b"\0\0\0\x4d", SECOND);
+        let mut asks = 0;
+        while let Some(at) = r.deadline() {
+            let (asked, given_up) = r.expire(at);
+            for ask in asked {
+                assert_eq!((ask.first_serial, ask.missing.as_slice(), ask.media), (10, &[2, 3][..], Some(77)));
+                asks += 1;
+            }
+            for g in given_up {
+                assert_eq!((at, g.bytes.as_slice()), (SECOND + LIFETIME, &b"\0\0\0\x4d"[..]));
+            }
+        }
+        assert_eq!(asks, MAX_ASKS);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        let mut r = Reassembly::default();
+        for (total, number) in [(2, 0), (2, 3), (MAX_PACKETS + 1, 1)] {
+            assert!(matches!(add(&mut r, 10, total, number, b"a", SECOND), Added::Refused(_)));
+        }
+        assert_eq!(r.deadline(), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut r = Reassembly::default();
+        let mut given_up = 0;
+        for message in 0..u16::try_from(MAX_OPEN).unwrap() + 3 {
+            let (header, packet) = packet(message, 10, 2, 1);
+            given_up += usize::from(r.add(&header, packet, b"a", SECOND * u32::from(message + 1)).1.is_some());
+        }
+        assert_eq!((r.open.len(), given_up), (MAX_OPEN, 3));
+        let block = vec![0; 4096];
+        let mut refused = 0;
+        for number in 1..=300 {
+            refused += usize::from(matches!(add(&mut r, number, 301, number, &block, SECOND), Added::Refused(_)));
+            assert!(r.open.iter().map(|o| o.data.len()).sum::<usize>() <= MAX_BYTES);
+        }
+        assert!(refused > 0);
+    }
+}

@@ -492,3 +492,65 @@ pub(super) fn tags(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context
     report.attributes.set("tags", Value::List(list));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+        Ok(report)
+    }
+
+    fn said(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> serde_json::Value {
+        serde_json::to_value(read(reader, value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn accepts_the_standard_compounds() {
+        assert_eq!(said(fuel, b"\x80\x32")["attributes"]["fuel_percent"], 50);
+        assert_eq!(
+            said(tyre_pressures, b"\x19\x1a\xff\x1b\xff\xff")["attributes"]["tyre_pressures"],
+            serde_json::json!([25, 26, 255, 27])
+        );
+        assert_eq!(said(area_crossing, b"\x01\0\0\0\x07\x00")["alarms"], serde_json::json!(["geofence_enter"]));
+        assert_eq!(said(segment_time, b"\0\0\0\x07\0\x3c\0\x01")["attributes"]["segment_time"]["result"], "too_long");
+        assert_eq!(said(abnormal_driving, b"\0\x03\x28")["attributes"]["fatigue_degree"], 40);
+    }
+
+    #[test]
+    fn accepts_what_trackers_say_about_power() {
+        assert_eq!(read(battery_or_charging, b"\x55").unwrap().battery_percent, Some(85.0));
+        assert_eq!(said(battery_or_charging, b"\xff"), serde_json::json!({"attributes": {"charging": true}}));
+        assert_eq!(read(radio_and_power, b"\x16\x30\xd4\x0f\xa0\x09").unwrap().power_v, Some(12.5));
+        assert_eq!(read(battery_wide, b"\0\0\x0e\x87\x02\x46").unwrap().battery_v, Some(3.719));
+        assert_eq!(read(lock_text, b"*M00,45,11386030").unwrap().battery_v, Some(3.86));
+        assert_eq!(read(lock_text, b"*M00").unwrap().battery_v, None);
+    }
+
+    #[test]
+    fn masks_announce_what_follows() {
+        assert!(is_mask_block(b"\x00\x04\x00\x08") && !is_mask_block(b"\x00\x04\x00"));
+        assert_eq!(read(mask_block, b"\x00\x04\x00\x08").unwrap().hdop, Some(0.8));
+        assert!(is_event_block(b"\x02\x03\x02\xbc\x00\xd7") && !is_event_block(b"\x02\x03\x02\xbc"));
+        assert_eq!(said(event_block, b"\x02\x03\x02\xbc\x00\xd7")["attributes"]["event"]["temperature_c"], 21.5);
+    }
+
+    #[test]
+    fn sensors_have_signed_wholes_and_255ths() {
+        let sensor = &said(sensors, b"\x03\xbc\x57\x29\x00\xce\x2e\xef\x18\x32\x00")["attributes"]["sensors"][0];
+        assert_eq!((&sensor["temperature_c"], &sensor["humidity_percent"]), (&(-17.09).into(), &50.0.into()));
+    }
+
+    #[test]
+    fn refuses_values_that_are_cut_off() {
+        let readers: [fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read; 6] =
+            [overspeed_area, area_crossing, analog, behaviour, module, string_lock];
+        for reader in readers {
+            assert!(read(reader, b"\x01\x02").is_err());
+        }
+    }
+}
