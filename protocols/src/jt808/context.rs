@@ -32,3 +32,27 @@ impl Context<'_> {
         Timestamp::from_civil(civil, self.zone.offset_s)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_of_china_unless_the_profile_says_otherwise() {
+        let time = |zone| {
+            let profile = Profile { time_zone: zone, ..Profile::default() };
+            Context::new(Edition::V2013, &profile).time(b"\x26\x03\x01\x18\x00\x00").map(|t| t.to_string())
+        };
+        assert_eq!(time(None).as_deref(), Some("2026-03-01T10:00:00.000Z"));
+        assert_eq!(time(Some(TimeZone::UTC)).as_deref(), Some("2026-03-01T18:00:00.000Z"));
+    }
+
+    #[test]
+    fn refuses_zeros_and_what_is_no_time() {
+        let profile = Profile::default();
+        let context = Context::new(Edition::V2013, &profile);
+        for bytes in [&b"\0\0\0\0\0\0"[..], b"\x26\x13\x01\x18\x00\x00", b"\x2a\x01\x01\x18\x00\x00", b"\x26"] {
+            assert_eq!(context.time(bytes), None);
+        }
+    }
+}

@@ -59,11 +59,10 @@ fn card(c: &mut Cursor<'_, '_>, driver: &mut Driver, context: &Context<'_>) -> R
     if c.remaining() >= 4 {
         driver.valid_until = date(c.bytes("valid_until", 4)?);
     }
-    if c.remaining() >= 20 {
-        if let Some(card) = said(c, "identity_card", 20, context)? {
-            driver.driver_id = driver.driver_id.take().or_else(|| Some(card.clone()));
-            driver.attributes.set("identity_card", card);
-        }
+    let card = if c.remaining() >= 20 { said(c, "identity_card", 20, context)? } else { None };
+    if let Some(card) = card {
+        driver.driver_id = driver.driver_id.take().or_else(|| Some(card.clone()));
+        driver.attributes.set("identity_card", card);
     }
     if c.remaining() > 0 {
         driver.attributes.set("rest", hex(c.take_rest("rest")));

@@ -124,11 +124,11 @@ fn unopened<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut
 
 /// Whether bytes are a message beyond doubt: the checksum fits and the header's length says as many bytes as there are.
 fn is_certain(content: &[u8]) -> bool {
-    let Some([_, _, high, low, ..]) = content.first_chunk::<4>() else {
+    let Some([a, b, c, d]) = content.first_chunk::<4>() else {
         return false;
     };
-    let attributes = u16::from_be_bytes([*high, *low]);
-    content.len() >= SHORTEST && xor(content) == 0 && super::header::frame_length(attributes) == content.len()
+    let declared = super::header::frame_length(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+    content.len() >= SHORTEST && declared == content.len() && xor(content) == 0
 }
 
 fn verdict(content: &[u8]) -> Checksum {
@@ -205,7 +205,7 @@ pub(super) fn probe(head: &[u8]) -> Probe {
 }
 
 fn probe_header(form: u8, rest: &[u8]) -> Probe {
-    let Some([high, _, a, b, number]) = rest.first_chunk::<5>() else {
+    let Some([high, low, a, b, number]) = rest.first_chunk::<5>() else {
         return if rest.first().is_none_or(|b| KNOWN_HIGH.contains(b)) { Probe::More } else { Probe::No };
     };
     let attributes = u16::from_be_bytes([*a, *b]);
@@ -220,7 +220,7 @@ fn probe_header(form: u8, rest: &[u8]) -> Probe {
             _ => Probe::No,
         },
         // a declared end that has passed without a flag: some other protocol that begins with this byte
-        None if rest.len() > 2 * super::header::frame_length(attributes) => Probe::No,
+        None if rest.len() > 2 * super::header::frame_length(u16::from_be_bytes([*high, *low]), attributes) => Probe::No,
         None if rest.len() + 1 >= crate::registry::PROBE_WINDOW => Probe::Yes,
         None => Probe::More,
     }
@@ -238,5 +238,101 @@ fn probe_sentence(rest: &[u8]) -> Probe {
         true if word == b"BASE" || word == b"ELOCK" => Probe::Yes,
         true if b"BASE".starts_with(word) || b"ELOCK".starts_with(word) => Probe::More,
         _ => Probe::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A heartbeat of 13800001111.
+    const HEARTBEAT: &[u8] = b"\x7e\x00\x02\x00\x00\x01\x38\x00\x00\x11\x11\x00\x02\x39\x7e";
+
+    fn shape(input: &[u8], quiet: bool) -> String {
+        let mut scratch = Vec::new();
+        match cut(None, input, quiet, &mut scratch) {
+            Cut::Frame(f) => format!("frame {} of {} form {} {:?}", f.content.len(), f.raw.len(), f.form, f.checksum),
+            Cut::Skip(n, fault) => format!("skip {n} {}", fault.kind.label()),
+            Cut::Fill(n) => format!("fill {n}"),
+            Cut::More => "more".to_owned(),
+        }
+    }
+
+    #[test]
+    fn accepts_frames_with_own_shared_and_doubled_flags() {
+        assert_eq!(shape(HEARTBEAT, false), "frame 13 of 15 form 0 Good");
+        assert_eq!(shape(&HEARTBEAT[1..], false), "frame 13 of 14 form 0 Good");
+        assert_eq!(shape(&[&[0x7E], HEARTBEAT].concat(), false), "fill 1");
+        assert_eq!(shape(&HEARTBEAT[..9], false), "more");
+    }
+
+    #[test]
+    fn refuses_noise_and_keeps_what_follows() {
+        assert_eq!(shape(b"\x55\x44", false), "more");
+        assert_eq!(shape(b"\x55\x44", true), "skip 2 garbage");
+        assert_eq!(shape(&[b"\x55\x44", HEARTBEAT].concat(), false), "skip 2 garbage");
+        assert_eq!(shape(b"\x7e\x01\x01\x7e", false), "skip 4 truncated");
+        assert_eq!(shape(b"\x7e\x00\x7d\x05\x7e", false), "skip 5 escape");
+        assert_eq!(shape(b"\x7e", true), "fill 1");
+    }
+
+    #[test]
+    fn a_slice_without_an_opening_flag_must_be_certain() {
+        let mut damaged = HEARTBEAT[1..].to_vec();
+        damaged[12] ^= 1;
+        assert_eq!(shape(&damaged, false), "skip 13 garbage");
+        let mut long = HEARTBEAT[1..14].to_vec();
+        long.splice(12..12, *b"\x00");
+        long.push(0x7E);
+        assert_eq!(shape(&long, false), "skip 14 garbage"); // right checksum, wrong length
+    }
+
+    #[test]
+    fn escapes_are_undone_into_the_scratch_only_where_there_are_some() {
+        let mut scratch = Vec::new();
+        assert_eq!(unescape(STANDARD, b"ab", &mut scratch).unwrap(), b"ab");
+        assert_eq!(unescape(STANDARD, b"\x30\x7d\x02\x08\x7d\x01\x55", &mut scratch).unwrap(), b"\x30\x7e\x08\x7d\x55");
+        assert_eq!(unescape(VARIANT, b"\xe6\x01\xe6\x02\x3e\x01\x3e\x02", &mut scratch).unwrap(), b"\xe6\xe7\x3e\x3d");
+        assert!(unescape(STANDARD, b"\x7d", &mut scratch).is_err());
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_told_not_hidden() {
+        let mut damaged = HEARTBEAT.to_vec();
+        damaged[13] = 0x3A;
+        let verdict = "frame 13 of 15 form 0 Wrong { expected: 57, found: 58, offset: 12 }";
+        assert_eq!(shape(&damaged, false), verdict);
+    }
+
+    #[test]
+    fn sentences_are_printable_and_bounded() {
+        assert_eq!(shape(b"(1,2)\x7e", false), "frame 5 of 5 form 2 Good");
+        assert_eq!(shape(b"(1,2", false), "more");
+        assert_eq!(shape(b"(1,2", true), "skip 4 garbage");
+        assert_eq!(shape(b"(1\x00", false), "skip 2 garbage");
+        assert_eq!(shape(&[b'('; 2], false), "skip 1 garbage");
+        assert_eq!(shape(&[&b"("[..], &[b'1'; MAX_SENTENCE]].concat(), false), format!("skip {MAX_SENTENCE} garbage"));
+    }
+
+    #[test]
+    fn find_sees_every_place() {
+        for n in 0..70 {
+            let mut bytes = vec![0; 70];
+            bytes[n] = 0x7E;
+            assert_eq!(find(&bytes, 0x7E), Some(n));
+        }
+        assert_eq!(find(&[0; 70], 0x7E), None);
+    }
+
+    #[test]
+    fn probes_tell_it_from_its_sister() {
+        assert_eq!(probe(HEARTBEAT), Probe::Yes);
+        assert_eq!(probe(&HEARTBEAT[..8]), Probe::More);
+        assert_eq!(probe(b"\x7e\x02\x00\x00\x19\x10\x70"), Probe::No); // JT/T 905: numbers begin with 0x10
+        assert_eq!(probe(b"\x7e\x85"), Probe::No);
+        assert_eq!(probe(b"(13800001111,1,001,BASE,2,TIME)"), Probe::Yes);
+        assert_eq!(probe(b"(1380000111"), Probe::More);
+        assert_eq!(probe(b"(027028258309BQ8"), Probe::No);
+        assert_eq!(probe(b"GET / HTTP/1.1"), Probe::No);
     }
 }

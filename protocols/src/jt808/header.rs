@@ -111,11 +111,12 @@ pub(super) const fn is_lock_report(message: u16) -> bool {
     matches!(message, 0x5501 | 0x5502)
 }
 
-/// Length of header, body and check byte as the attributes declare it.
-pub(super) const fn frame_length(attributes: u16) -> usize {
+/// Length of header, body and check byte as id and attributes declare it.
+pub(super) const fn frame_length(message: u16, attributes: u16) -> usize {
     let header = if attributes & VERSION_FLAG != 0 { 17 } else { 12 };
+    let short_serial = if is_lock_report(message) { 1 } else { 0 };
     let packet = if attributes & PACKET_FLAG != 0 { 4 } else { 0 };
-    header + packet + (attributes & LENGTH) as usize + 1
+    header - short_serial + packet + (attributes & LENGTH) as usize + 1
 }
 
 /// Read the header; the cursor then stands at the body.
@@ -142,9 +143,7 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, form: u8) -> Result<Header, Fault> {
         true => Some(Packet { total: c.read("packets", be_u16)?, number: c.read("packet_number", be_u16)? }),
         false => None,
     };
-    let short_serial = usize::from(is_lock_report(message));
-    let length_fits = c.remaining() == usize::from(attributes & LENGTH) + 1 + short_serial
-        || c.remaining() == usize::from(attributes & LENGTH) + 1;
+    let length_fits = c.remaining() == usize::from(attributes & LENGTH);
     Ok(Header {
         message,
         peer,
@@ -155,4 +154,51 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, form: u8) -> Result<Header, Fault> {
         encrypted: attributes & ENCRYPTION != 0 && !is_lock_report(message),
         length_fits,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::frame::STANDARD;
+
+    fn header(bytes: &[u8], form: u8) -> Header {
+        read(&mut Cursor::new(bytes, 0, None), form).unwrap()
+    }
+
+    #[test]
+    fn accepts_both_layouts_and_the_packet_item() {
+        let h = header(b"\x02\x00\x20\x01\x01\x38\x00\x00\x11\x11\x00\x07\x00\x03\x00\x02x", STANDARD);
+        assert_eq!((h.message, h.serial, h.packet), (0x0200, 7, Some(Packet { total: 3, number: 2 })));
+        assert!(h.length_fits && !h.encrypted && h.peer.version.is_none());
+        assert_eq!(h.peer.identity(), "013800001111");
+        let h = header(b"\x00\x02\x40\x00\x01\0\0\0\0\x01\x38\x00\x00\x11\x11\x00\x07", STANDARD);
+        assert_eq!((h.peer.version, h.peer.identity().as_str()), (Some(1), "00000000013800001111"));
+    }
+
+    #[test]
+    fn a_single_packet_is_no_split_message() {
+        assert_eq!(header(b"\x02\x00\x20\x00\x01\x38\x00\x00\x11\x11\x00\x07\x00\x01\x00\x01", STANDARD).packet, None);
+    }
+
+    #[test]
+    fn lock_reports_have_a_serial_of_one_byte() {
+        let h = header(b"\x55\x01\x80\x01\x01\x38\x00\x00\x11\x11\x09x", STANDARD);
+        assert_eq!((h.serial, h.wants_answer, h.length_fits), (9, true, true));
+    }
+
+    #[test]
+    fn an_imei_as_a_number_gets_its_check_digit() {
+        let peer = |number: &[u8]| Peer::new(STANDARD, None, number).identity();
+        assert_eq!(peer(b"\x4e\x53\x60\x02\x10\x01"), "861200000000012");
+        assert_eq!(peer(b"\xff\xff\xff\xff\xff\xff"), "ffffffffffff"); // 15 digits already, so no IMEI without its check digit
+        assert!(Peer::new(STANDARD, None, &[0; 6]).is_nameless());
+    }
+
+    #[test]
+    fn refuses_a_header_that_is_cut_off() {
+        for n in 0..12 {
+            let bytes = b"\x02\x00\x00\x00\x01\x38\x00\x00\x11\x11\x00\x07";
+            assert!(read(&mut Cursor::new(&bytes[..n], 0, None), STANDARD).is_err(), "{n}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use nom::number::complete::be_u8;
 
 use super::context::Context;
 use super::layout::{Num, Scale, flags};
-use super::vendor;
+use super::{nested, network, vendor};
 use crate::cursor::{Cursor, hex};
 use crate::event::{Alarm, Report, Value};
 use crate::fault::Fault;
@@ -74,7 +74,7 @@ pub(super) type Reader = fn(&mut Cursor<'_, '_>, &mut Report, &Context<'_>) -> R
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reading {
     /// Into a field of the report.
-    Into(Slot, Num, Scale),
+    Fill(Slot, Num, Scale),
     /// Into an attribute of the entry's name.
     Number(Num, Scale),
     /// The names of the bits that are set.
@@ -102,7 +102,7 @@ pub(super) const fn entry(id: u8, fits: Fits, name: &'static str, reading: Readi
 
 use Fits::{Any, Between, Groups, Length, When};
 use Num::{S16, U8, U16, U24, U32};
-use Reading::{By, Flags, Hex, Into, Number, Text};
+use Reading::{By, Fill, Flags, Hex, Number, Text};
 use Slot::{BatteryPercent, BatteryV, Odometer, PowerV, Rssi, Satellites};
 
 const ONE: Scale = Scale::ONE;
@@ -132,12 +132,12 @@ static VIDEO_ALARMS: &[&str] =
 
 /// The common readings, sorted by id; of one id the first that fits holds. 0x01 to 0x31 are the standard's.
 static COMMON: &[Entry] = &[
-    entry(0x01, Length(4), "odometer_0.1_km", Into(Odometer, U32, Scale::times(100.0))),
+    entry(0x01, Length(4), "odometer_0.1_km", Fill(Odometer, U32, Scale::times(100.0))),
     entry(0x02, Length(2), "fuel", By(vendor::fuel)),
     entry(0x03, Length(2), "recorder_speed_kmh", Number(U16, TENTH)),
     entry(0x04, Length(2), "confirmation_event", Number(U16, ONE)),
     entry(0x05, Length(30), "tyre_pressures", By(vendor::tyre_pressures)),
-    entry(0x06, Length(1), "battery_percent", Into(BatteryPercent, U8, ONE)),
+    entry(0x06, Length(1), "battery_percent", Fill(BatteryPercent, U8, ONE)),
     entry(0x06, Length(2), "carriage_temperature_c", Number(S16, ONE)),
     entry(0x0B, Between(1, 8), "lock", By(vendor::lock)),
     entry(0x11, Length(1), "overspeed_kind", Number(U8, ONE)),
@@ -152,16 +152,16 @@ static COMMON: &[Entry] = &[
     entry(0x25, Length(4), "signals", Flags(U32, SIGNALS)),
     entry(0x2A, Length(2), "io", Flags(U16, &["deep_sleep", "sleep"])),
     entry(0x2B, Length(4), "analog", By(vendor::analog)),
-    entry(0x30, Length(1), "rssi", Into(Rssi, U8, ONE)),
-    entry(0x31, Length(1), "satellites", Into(Satellites, U8, ONE)),
+    entry(0x30, Length(1), "rssi", Fill(Rssi, U8, ONE)),
+    entry(0x31, Length(1), "satellites", Fill(Satellites, U8, ONE)),
     entry(0x33, Length(1), "mode", Number(U8, ONE)),
     entry(0x33, When(is_text), "lock_text", By(vendor::lock_text)),
     entry(0x51, Groups(2, 2), "temperatures_c", By(vendor::temperatures)),
     entry(0x56, Length(2), "battery_level", By(vendor::battery_tenths)),
     entry(0x57, Length(8), "behaviour", By(vendor::behaviour)),
-    entry(0x5D, When(vendor::is_counted_cells), "cells", By(vendor::counted_cells)),
+    entry(0x5D, When(network::is_counted_cells), "cells", By(network::counted_cells)),
     entry(0x60, Between(2, 64), "lock_event", By(vendor::lock_event)),
-    entry(0x61, Length(2), "power_v", Into(PowerV, U16, HUNDREDTH)),
+    entry(0x61, Length(2), "power_v", Fill(PowerV, U16, HUNDREDTH)),
     entry(0x63, Groups(11, 11), "locks", By(vendor::sub_locks)),
     entry(0x64, Length(47), "adas", By(super::safety::adas)),
     entry(0x64, Length(71), "adas", By(super::safety::adas)),
@@ -172,33 +172,33 @@ static COMMON: &[Entry] = &[
     entry(0x67, Length(41), "bsd", By(super::safety::bsd)),
     entry(0x67, Length(65), "bsd", By(super::safety::bsd)),
     entry(0x67, When(is_text), "lock_password", Text),
-    entry(0x68, Length(2), "battery_percent", Into(BatteryPercent, U16, HUNDREDTH)),
-    entry(0x69, Length(2), "battery_v", Into(BatteryV, U16, HUNDREDTH)),
+    entry(0x68, Length(2), "battery_percent", Fill(BatteryPercent, U16, HUNDREDTH)),
+    entry(0x69, Length(2), "battery_v", Fill(BatteryV, U16, HUNDREDTH)),
     entry(0x6C, When(is_text), "imsi", Text),
     entry(0x70, Between(47, 80), "harsh_driving", By(super::safety::harsh)),
     entry(0x71, When(is_text), "iccid", Text),
     entry(0x77, Groups(8, 8), "tyres", By(vendor::tyres)),
     entry(0x80, When(|v| v.len() > 3), "obd", By(super::obd::block)),
-    entry(0x82, Length(2), "power_v", Into(PowerV, U16, TENTH)),
+    entry(0x82, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
     entry(0x91, Between(24, 32), "obd", By(super::obd::fixed)),
     entry(0x94, When(is_text), "vin", Text),
     entry(0xA7, Length(4), "analog", By(vendor::analog)),
-    entry(0xAC, Length(4), "odometer_m", Into(Odometer, U32, ONE)),
+    entry(0xAC, Length(4), "odometer_m", Fill(Odometer, U32, ONE)),
     entry(0xBC, When(is_text), "driver_name", Text),
     entry(0xBD, When(is_text), "driver_id", Text),
-    entry(0xCE, Length(2), "power_v", Into(PowerV, U16, HUNDREDTH)),
+    entry(0xCE, Length(2), "power_v", Fill(PowerV, U16, HUNDREDTH)),
     entry(0xD0, Length(4), "user_status", By(vendor::user_status)),
-    entry(0xD3, Length(2), "power_v", Into(PowerV, U16, TENTH)),
+    entry(0xD3, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
     entry(0xD4, Length(1), "battery", By(vendor::battery_or_charging)),
     entry(0xD4, Length(4), "driver_id", Number(U32, ONE)),
-    entry(0xD5, Length(2), "battery_v", Into(BatteryV, U16, HUNDREDTH)),
+    entry(0xD5, Length(2), "battery_v", Fill(BatteryV, U16, HUNDREDTH)),
     entry(0xD5, When(vendor::is_lock_list), "locks", By(vendor::lock_list)),
     entry(0xDA, Length(4), "string_lock", By(vendor::string_lock)),
     entry(0xDA, Length(3), "string_lock", By(vendor::string_lock)),
     entry(0xE1, Length(1), "battery", By(vendor::battery_or_charging)),
-    entry(0xE1, Length(2), "power_v", Into(PowerV, U16, TENTH)),
+    entry(0xE1, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
     entry(0xE1, Length(4), "driver_id", Number(U32, ONE)),
-    entry(0xE1, Groups(12, 8), "cells", By(vendor::cells_wide)),
+    entry(0xE1, Groups(12, 8), "cells", By(network::cells_wide)),
     entry(0xE2, Length(4), "fuel_l", Number(U32, TENTH)),
     entry(0xE2, When(is_text), "firmware", Text),
     entry(0xE3, When(|v| v.len() >= 4 && is_text(v)), "text_e3", Text),
@@ -211,20 +211,20 @@ static COMMON: &[Entry] = &[
     entry(0xE8, Length(3), "lock_status", Number(U24, ONE)),
     entry(0xE9, Length(1), "battery", By(vendor::battery_or_charging)),
     entry(0xE9, Length(4), "driver_id", Number(U32, ONE)),
-    entry(0xEA, When(|v| v.len() > 2), "external", By(vendor::external)),
-    entry(0xEB, When(vendor::is_cell_list), "cells", By(vendor::cell_list)),
+    entry(0xEA, When(|v| v.len() > 2), "external", By(nested::external)),
+    entry(0xEB, When(network::is_cell_list), "cells", By(network::cell_list)),
     entry(0xEB, When(is_text), "time_zone", Text),
-    entry(0xEB, When(|v| v.len() >= 4), "extensions", By(vendor::extensions)),
-    entry(0xEC, Groups(7, 7), "wifi", By(vendor::wifi)),
+    entry(0xEB, When(|v| v.len() >= 4), "extensions", By(nested::extensions)),
+    entry(0xEC, Groups(7, 7), "wifi", By(network::wifi)),
     entry(0xED, When(is_text), "card", Text),
     entry(0xEE, Length(6), "radio_and_power", By(vendor::radio_and_power)),
-    entry(0xF0, Groups(13, 13), "cells", By(vendor::cells_mobile)),
-    entry(0xF1, Length(4), "power_v", Into(PowerV, U32, MILLI)),
+    entry(0xF0, Groups(13, 13), "cells", By(network::cells_mobile)),
+    entry(0xF1, Length(4), "power_v", Fill(PowerV, U32, MILLI)),
     entry(0xF1, When(is_text), "iccid", Text),
     entry(0xF2, When(|v| v.len() > 4 && is_text(v)), "firmware", Text),
     entry(0xF2, Length(4), "algorithm_faults", Flags(U32, &[])),
     entry(0xF3, When(super::obd::is_item_set), "obd", By(super::obd::item_set)),
-    entry(0xF4, Groups(7, 7), "wifi", By(vendor::wifi)),
+    entry(0xF4, Groups(7, 7), "wifi", By(network::wifi)),
     entry(0xF5, Length(2), "illuminance", Number(U16, ONE)),
     entry(0xF6, Length(2), "air_pressure_hpa", Number(U16, ONE)),
     entry(0xF6, Length(8), "imei", By(vendor::imei)),
@@ -236,10 +236,10 @@ static COMMON: &[Entry] = &[
     entry(0xF9, When(vendor::is_mask_block), "gnss", By(vendor::mask_block)),
     entry(0xFB, When(is_text), "container", Text),
     entry(0xFC, Length(1), "geofence_number", Number(U8, ONE)),
-    entry(0xFE, Length(1), "battery_percent", Into(BatteryPercent, U8, ONE)),
-    entry(0xFE, Length(2), "power_v", Into(PowerV, U16, TENTH)),
-    entry(0xFE, Length(4), "odometer_m", Into(Odometer, U32, ONE)),
-    entry(0xFE, When(|v| v.first() == Some(&0x7C)), "alarm_block", By(vendor::alarm_block)),
+    entry(0xFE, Length(1), "battery_percent", Fill(BatteryPercent, U8, ONE)),
+    entry(0xFE, Length(2), "power_v", Fill(PowerV, U16, TENTH)),
+    entry(0xFE, Length(4), "odometer_m", Fill(Odometer, U32, ONE)),
+    entry(0xFE, When(|v| v.first() == Some(&0x7C)), "alarm_block", By(nested::alarm_block)),
 ];
 
 /// AOVX: blocks under ids that are single values elsewhere.
@@ -252,11 +252,11 @@ pub(super) static AOVX: &[Entry] = &[
 /// The GPS51 family.
 pub(super) static GPS51: &[Entry] = &[
     entry(0x52, Any, "drum_rotation", Hex),
-    entry(0x53, When(vendor::is_counted_cells_2g), "cells", By(vendor::counted_cells_2g)),
-    entry(0x54, When(vendor::is_counted_wifi), "wifi", By(vendor::counted_wifi)),
+    entry(0x53, When(network::is_counted_cells_2g), "cells", By(network::counted_cells_2g)),
+    entry(0x54, When(network::is_counted_wifi), "wifi", By(network::counted_wifi)),
     entry(0x55, Length(8), "load_kg", Number(Num::U64, TENTH)),
     entry(0x58, Length(2), "humidity_percent", Number(U16, TENTH)),
-    entry(0xE1, Groups(11, 7), "cells", By(vendor::cells_narrow)),
+    entry(0xE1, Groups(11, 7), "cells", By(network::cells_narrow)),
     entry(0xF3, Length(1), "armed", Number(U8, ONE)),
     entry(0xF4, Length(4), "extended_alarms", Flags(U32, &[])),
     entry(0xFA, Length(4), "alarms", Reading::Alarms(U32, &[(0, Alarm::Vibration), (1, Alarm::Removed)])),
@@ -325,7 +325,7 @@ fn lookup(id: u8, value: &[u8], context: &Context<'_>) -> Option<&'static Entry>
 
 fn apply(entry: &Entry, c: &mut Cursor<'_, '_>, report: &mut Report, context: &Context<'_>) -> Result<(), Fault> {
     match entry.reading {
-        Into(slot, num, scale) => slot.set(report, scale.apply(num.read(c, entry.name)?)),
+        Fill(slot, num, scale) => slot.set(report, scale.apply(num.read(c, entry.name)?)),
         Number(num, scale) => {
             let value = scale.value(num.read(c, entry.name)?);
             c.note(|| format!("{value:?}"));

@@ -175,7 +175,7 @@ fn one(field: &Field, c: &mut Cursor<'_, '_>, context: &Context<'_>, into: &mut 
             let n = c.read(name, be_u8)?;
             let word = words.iter().find(|(k, _)| *k == n).map(|(_, word)| *word);
             c.note(|| word.unwrap_or("unknown"));
-            word.map_or(Value::Int(n.into()), Value::from)
+            word.map_or_else(|| n.into(), Value::from)
         }
         Kind::Flags(num, names) => {
             let set = flags(num.read(c, name)? as u64, names);
@@ -203,7 +203,7 @@ fn one(field: &Field, c: &mut Cursor<'_, '_>, context: &Context<'_>, into: &mut 
         Kind::Place => {
             let report = super::position::read(c, context)?;
             into.dated |= report.time.is_some();
-            super::position::as_values(report).into()
+            super::position::as_values(&report).into()
         }
         Kind::Degrees => Value::Float(Num::U32.read(c, name)? as i32 as f64 / 1e6),
         Kind::List(count, fields) => {
@@ -251,6 +251,72 @@ fn time_of_day(c: &mut Cursor<'_, '_>, name: &str) -> Result<String, Fault> {
 
 /// The names of the bits that are set.
 pub(super) fn flags(bits: u64, names: &'static [&'static str]) -> Vec<Value> {
-    let set = (0..u64::BITS as usize).filter(|n| bits >> n & 1 == 1);
-    set.map(|n| Value::Text(names.get(n).map_or_else(|| Cow::Owned(format!("bit_{n}")), |name| Cow::Borrowed(*name)))).collect()
+    let mut set = Vec::with_capacity(bits.count_ones() as usize);
+    let mut left = bits;
+    while left != 0 {
+        let n = left.trailing_zeros();
+        left &= left - 1;
+        let name = names.get(n as usize).map_or_else(|| Cow::Owned(format!("bit_{n}")), |name| Cow::Borrowed(*name));
+        set.push(Value::Text(name));
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    static NUMBERS: &[Field] = &[u8("n")];
+
+    fn read_as(fields: &[Field], required: usize, body: &[u8]) -> Result<(serde_json::Value, bool), Fault> {
+        let profile = Profile::default();
+        let read = read(fields, required, &mut Cursor::new(body, 0, None), &Context::new(Edition::V2013, &profile))?;
+        Ok((serde_json::to_value(read.values).unwrap(), read.dated))
+    }
+
+    #[test]
+    fn accepts_every_kind() {
+        let fields = [
+            field("flags", Kind::Flags(Num::U8, &["a", "b"])),
+            field("word", Kind::Word(&[(1, "one")])),
+            field("time", Kind::Time),
+            field("text", Kind::Text8),
+            field("signed", Kind::Number(Num::S16)),
+            field("list", Kind::List(Num::U8, NUMBERS)),
+            field("rest", Kind::HexRest),
+        ];
+        let body = b"\x09\x01\x26\x03\x01\x18\x00\x00\x02\xd5\xc5\x80\x05\x02\x07\x08\xab";
+        let expected = serde_json::json!({"flags": ["a", "bit_3"], "word": "one", "time": "2026-03-01T10:00:00.000Z",
+            "text": "张", "signed": -5, "list": [7, 8], "rest": "ab"});
+        assert_eq!(read_as(&fields, 7, body).unwrap(), (expected, true));
+    }
+
+    #[test]
+    fn counts_on_the_wire_cost_no_more_than_the_bytes() {
+        let fields = [field("list", Kind::List(Num::U32, NUMBERS))];
+        assert_eq!(read_as(&fields, 1, b"\xff\xff\xff\xff\x01").unwrap().0, serde_json::json!({"list": [1]}));
+    }
+
+    #[test]
+    fn optional_fields_may_be_missing_and_more_may_follow() {
+        let fields = [u8("a"), u16("b")];
+        assert_eq!(read_as(&fields, 1, b"\x01").unwrap().0, serde_json::json!({"a": 1}));
+        assert_eq!(read_as(&fields, 1, b"\x01\x00\x02\xff").unwrap().0, serde_json::json!({"a": 1, "b": 2, "rest": "ff"}));
+    }
+
+    #[test]
+    fn refuses_half_a_field() {
+        assert!(read_as(&[u8("a"), u16("b")], 1, b"\x01\x00").is_err());
+        assert!(read_as(&[u8("a"), u16("b")], 2, b"\x01").is_err());
+        assert!(read_as(&[field("t", Kind::Text8)], 1, b"\x05ab").is_err());
+    }
+
+    #[test]
+    fn scales_leave_no_noise() {
+        assert_eq!(Scale::over(10.0).value(3), Value::Float(0.3));
+        assert_eq!(Scale::ONE.value(3), Value::Int(3));
+        assert_eq!(Scale::over(10.0).plus(-50.0).apply(700), 20.0);
+    }
 }

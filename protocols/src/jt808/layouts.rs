@@ -17,21 +17,10 @@ pub(super) struct Layout {
     /// How many of the fields must be there.
     pub(super) required: usize,
     pub(super) fields: &'static [Field],
-    /// Whether the terminal waits for 0x8001. Answers to requests of ours are not answered again.
-    pub(super) acknowledged: bool,
 }
 
 const fn layout(message: u16, name: &'static str, required: usize, fields: &'static [Field]) -> Layout {
-    Layout {
-        message,
-        name,
-        kind: DataKind::Parameters,
-        since: Edition::V2011,
-        until: Edition::V2019,
-        required,
-        fields,
-        acknowledged: true,
-    }
+    Layout { message, name, kind: DataKind::Parameters, since: Edition::V2011, until: Edition::V2019, required, fields }
 }
 
 impl Layout {
@@ -45,10 +34,6 @@ impl Layout {
 
     const fn until(self, until: Edition) -> Self {
         Self { until, ..self }
-    }
-
-    const fn is_answer(self) -> Self {
-        Self { acknowledged: false, ..self }
     }
 }
 
@@ -183,8 +168,7 @@ static LAYOUTS: &[Layout] = &[
             field("items", Kind::Many(&[MEDIA_KIND, CHANNEL, MEDIA_EVENT, field("position", Kind::Place)])),
         ],
     )
-    .until(Edition::V2011)
-    .is_answer(),
+    .until(Edition::V2011),
     layout(
         0x0802,
         "stored_media",
@@ -195,8 +179,7 @@ static LAYOUTS: &[Layout] = &[
             field("items", Kind::Many(&[MEDIA_ID, MEDIA_KIND, CHANNEL, MEDIA_EVENT, field("position", Kind::Place)])),
         ],
     )
-    .since(Edition::V2013)
-    .is_answer(),
+    .since(Edition::V2013),
     layout(
         0x0805,
         "photo_answer",
@@ -206,8 +189,7 @@ static LAYOUTS: &[Layout] = &[
             field("result", Kind::Word(&[(0, "ok"), (1, "failed"), (2, "channel_unsupported")])),
             field("media_ids", Kind::List(Num::U16, &[MEDIA_ID])),
         ],
-    )
-    .is_answer(),
+    ),
     layout(0x0A00, "public_key", 2, &[u32("exponent"), field("modulus", Kind::HexRest)]),
     layout(
         0x1003,
@@ -312,4 +294,33 @@ static ATTACHMENT: &[Field] = &[
 /// The layout of a message in this edition.
 pub(super) fn find(message: u16, edition: Edition) -> Option<&'static Layout> {
     LAYOUTS.iter().find(|l| l.message == message && l.since <= edition && edition <= l.until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_has_one_layout_in_each_edition() {
+        for edition in [Edition::V2011, Edition::V2013, Edition::V2019] {
+            for layout in LAYOUTS {
+                let fits = |l: &&Layout| l.message == layout.message && l.since <= edition && edition <= l.until;
+                assert_eq!(LAYOUTS.iter().filter(fits).count(), 1, "{} {edition:?}", layout.name);
+                assert!(layout.required <= layout.fields.len(), "{}", layout.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_registry_lists_every_layout() {
+        for layout in LAYOUTS {
+            let id = format!("0x{:04x}", layout.message);
+            assert!(crate::jt808::MESSAGES.iter().any(|(n, _)| *n == id), "{id}");
+        }
+    }
+
+    #[test]
+    fn refuses_messages_it_does_not_know() {
+        assert!(find(0x0200, Edition::V2013).is_none());
+    }
 }

@@ -31,10 +31,12 @@ static LOCK_ALARMS: &[(u8, Alarm)] = &[
 ];
 
 /// The whole body.
-pub(super) fn read(message: u16, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
-    let mut report = Report::default();
+pub(super) fn read(message: u16, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<Report>, Fault> {
+    let mut report = Box::<Report>::default();
     record(c, &mut report)?;
-    report.valid = Some(report.valid == Some(true) && message != WITHOUT_FIX);
+    // which of the two ids it is says whether the unit vouches for the place; its own flag is kept beside it
+    let flag = report.valid.replace(message != WITHOUT_FIX && report.latitude.is_some());
+    report.attributes.set("fix_flag", flag == Some(true));
     report.rssi = Some(c.read("rssi", be_u8)?.into());
     report.satellites = Some(c.read("satellites", be_u8)?.into());
     report.odometer_m = Some(f64::from(c.read("odometer_km", be_u32)?) * 1000.0);
@@ -143,4 +145,55 @@ fn items(c: &mut Cursor<'_, '_>, report: &mut Report, context: &Context<'_>) -> 
 
 fn unknown(id: u8, c: &mut Cursor<'_, '_>, attributes: &mut Attributes) {
     attributes.set(format!("item_{id:02x}"), hex(c.take_rest("value")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    const RECORD: &[u8] = b"\x01\x03\x26\x10\x00\x05\x22\x34\x84\x76\x11\x35\x50\x49\x07\x05\x43";
+    const REST: &[u8] = b"\x1c\x09\0\0\0\x07\x4e\0\0\x21\x08\x05\x9b\x03\0\x20\0\x04\x02\x02\0\x2c\x99\x01\x05\xff";
+
+    fn lock(message: u16, body: &[u8]) -> Result<Report, Fault> {
+        let profile = Profile::default();
+        read(message, &mut Cursor::new(body, 0, None), &Context::new(Edition::V2013, &profile)).map(|r| *r)
+    }
+
+    #[test]
+    fn accepts_a_report() {
+        let r = lock(0x5501, &[RECORD, REST].concat()).unwrap();
+        assert_eq!(r.time.unwrap().to_string(), "2026-03-01T10:00:05.000Z");
+        assert_eq!((r.latitude, r.longitude), (Some(22.580_793_3), Some(113.917_483_3)));
+        assert_eq!((r.speed_kmh, r.course_deg, r.altitude_m), (Some(9.26), Some(134.0), Some(44.0)));
+        assert_eq!((r.valid, r.odometer_m, r.cells.len()), (Some(true), Some(7000.0), 1));
+        assert!(r.alarms.contains(Alarm::Vibration));
+        assert_eq!(r.attributes.get("item_99"), Some(&Value::from("05")));
+        assert_eq!(r.attributes.get("items_rest"), Some(&Value::from("ff")));
+    }
+
+    #[test]
+    fn refuses_to_vouch_where_the_unit_does_not() {
+        assert_eq!(lock(WITHOUT_FIX, &[RECORD, REST].concat()).unwrap().valid, Some(false));
+        let mut nowhere = RECORD.to_vec();
+        nowhere[6] = 0xFF;
+        let r = lock(0x5501, &[&nowhere, REST].concat()).unwrap();
+        assert_eq!((r.valid, r.latitude), (Some(false), None));
+    }
+
+    #[test]
+    fn a_speed_that_is_no_digit_is_none() {
+        let mut odd = RECORD.to_vec();
+        odd[15] = 0x5F;
+        assert_eq!(lock(0x5501, &[&odd, REST].concat()).unwrap().speed_kmh, None);
+    }
+
+    #[test]
+    fn refuses_every_prefix_of_the_fixed_part() {
+        let whole = [RECORD, REST].concat();
+        for n in 0..35 {
+            assert!(lock(0x5501, &whole[..n]).is_err(), "{n}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::header::{Edition, Header};
 use super::layout::{Kind, field};
 use super::layouts;
-use super::{driver, layout, lock, parameters, passthrough, position};
+use super::{driver, header, layout, lock, parameters, passthrough, position};
 use crate::cursor::Cursor;
 use crate::event::{Attributes, Content as Carried, Data, DataKind, Driver, Report, Value};
 use crate::fault::{Fault, FaultKind};
@@ -36,6 +36,8 @@ pub(super) mod id {
     pub(in super::super) const DRIVER: u16 = 0x0702;
     pub(in super::super) const BATCH: u16 = 0x0704;
     pub(in super::super) const MEDIA: u16 = 0x0801;
+    pub(in super::super) const STORED_MEDIA: u16 = 0x0802;
+    pub(in super::super) const PHOTO_ANSWER: u16 = 0x0805;
     pub(in super::super) const PASSTHROUGH: u16 = 0x0900;
     pub(in super::super) const COMPRESSED: u16 = 0x0901;
     /// Of trackers: a command's answer as UTF-16.
@@ -45,6 +47,18 @@ pub(super) mod id {
     /// Of trackers: text.
     pub(in super::super) const DEVICE_TEXT: u16 = 0x6006;
 }
+
+/// Answers to messages of ours: answering them would never end.
+pub(super) const ANSWERS: [u16; 8] = [
+    id::ANSWER,
+    id::PARAMETERS,
+    id::LOCATION_ANSWER,
+    id::CONTROL_ANSWER,
+    id::AREAS,
+    id::STORED_MEDIA,
+    id::PHOTO_ANSWER,
+    id::COMMAND_TEXT,
+];
 
 /// What was cut from the stream.
 #[derive(Debug)]
@@ -89,7 +103,7 @@ pub(super) enum Content<'f> {
     Register(Box<Registration>),
     /// The code.
     Authenticate(String),
-    Position(Report),
+    Position(Box<Report>),
     Batch(Box<Batch<'f>>),
     Status(Box<Report>),
     Alarm(Box<Report>),
@@ -112,7 +126,7 @@ pub(super) struct Registration {
 #[derive(Debug, Default)]
 pub(super) struct Batch<'f> {
     /// Each with the bytes that it is, the body of a 0x0200.
-    pub(super) items: Vec<(Report, &'f [u8])>,
+    pub(super) items: Vec<(Box<Report>, &'f [u8])>,
     /// What could not be read.
     pub(super) unread: Vec<&'f [u8]>,
     /// Stored by the terminal while out of coverage.
@@ -133,6 +147,12 @@ pub(super) struct Media<'f> {
 
 /// Read a body.
 pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
+    let told = content(header, c, context)?;
+    let asked = !header::is_lock_report(header.message) || header.wants_answer;
+    Ok(Told { acknowledged: asked && !ANSWERS.contains(&header.message), ..told })
+}
+
+fn content<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
     if header.encrypted {
         // no key was ever agreed on; somebody else may have it
         let mut data = unknown(header.message);
@@ -150,16 +170,14 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             Told { dated: report.time.is_some(), ..undated(Content::Status(Box::new(report))) }
         }
         id::LOCATION_ANSWER | id::CONTROL_ANSWER => answered_position(c, context)?,
-        id::LOCK | id::LOCK_WITHOUT_FIX => {
-            Told { acknowledged: header.wants_answer, ..position_at(lock::read(header.message, c, context)?) }
-        }
+        id::LOCK | id::LOCK_WITHOUT_FIX => position_at(lock::read(header.message, c, context)?),
         id::ANSWER => {
             c.read("answers_serial", be_u16)?;
             let of = c.read("answers_message", be_u16)?;
             c.show(|| format!("0x{of:04x}"));
             let result = c.read("result", be_u8)?;
             c.note(|| ["done", "failed", "faulty", "unsupported"].get(usize::from(result)).copied().unwrap_or("unknown"));
-            Told { acknowledged: false, ..undated(Content::Answer) }
+            undated(Content::Answer)
         }
         id::HEARTBEAT | id::TRACKER_HEARTBEAT => undated(Content::Heartbeat(heartbeat(c)?)),
         id::UNREGISTER => undated(Content::Unregister),
@@ -175,7 +193,7 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             let size = c.remaining();
             let mut data = Data::values(DataKind::Parameters, parameters::read(c, context)?, size);
             data.attributes.set("message", "parameters");
-            Told { acknowledged: false, ..undated(Content::Data(Box::new(data))) }
+            undated(Content::Data(Box::new(data)))
         }
         id::DRIVER => {
             let (driver, dated) = driver::identity(c, context)?;
@@ -198,7 +216,7 @@ pub(super) fn read<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Contex
             let mut data = Data::text(DataKind::Text, text::decode_utf16be(c.take_rest("text")));
             data.attributes.set("message", "command_text");
             data.attributes.set("answers_serial", answers);
-            Told { acknowledged: false, ..undated(Content::Data(Box::new(data))) }
+            undated(Content::Data(Box::new(data)))
         }
         id::DEVICE_TEXT => {
             let encoding = c.read("encoding", be_u8)?;
@@ -215,7 +233,7 @@ fn undated(content: Content<'_>) -> Told<'_> {
     Told { content, dated: false, acknowledged: true }
 }
 
-fn position_at<'f>(report: Report) -> Told<'f> {
+fn position_at<'f>(report: Box<Report>) -> Told<'f> {
     Told { dated: report.time.is_some(), ..undated(Content::Position(report)) }
 }
 
@@ -228,14 +246,13 @@ pub(super) fn unknown(message: u16) -> Data {
 
 fn by_table<'f>(message: u16, c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
     let Some(layout) = layouts::find(message, context.edition) else {
-        let acknowledged = message != id::AREAS;
-        return Ok(Told { acknowledged, ..undated(Content::Bytes(Box::new(unknown(message)), c.take_rest("body"))) });
+        return Ok(undated(Content::Bytes(Box::new(unknown(message)), c.take_rest("body"))));
     };
     let size = c.remaining();
     let read = layout::read(layout.fields, layout.required, c, context)?;
     let mut data = Data::values(layout.kind, read.values, size);
     data.attributes.set("message", layout.name);
-    Ok(Told { dated: read.dated, acknowledged: layout.acknowledged, ..undated(Content::Data(Box::new(data))) })
+    Ok(Told { dated: read.dated, ..undated(Content::Data(Box::new(data))) })
 }
 
 /// 0x0201, 0x0500: the serial number of the request, then a 0x0200. The serial number is missing in a table of 2011.
@@ -246,7 +263,7 @@ fn answered_position<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Resul
     if let Some(serial) = answers {
         report.attributes.set("answers_serial", serial);
     }
-    Ok(Told { acknowledged: false, ..position_at(report) })
+    Ok(position_at(report))
 }
 
 /// Empty, or with battery, signal and status.
@@ -364,7 +381,7 @@ fn media<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, 
         let report = position::read(c, context)?;
         dated = report.time.is_some();
         data.time = report.time;
-        data.attributes.set("position", position::as_values(report));
+        data.attributes.set("position", position::as_values(&report));
     }
     let bytes = c.take_rest("data");
     Ok(Told { dated, ..undated(Content::Media(Box::new(Media { id: media, data, bytes, is_last }))) })
@@ -384,4 +401,88 @@ fn waybill<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>
         Carried::Text(_) => Content::Data(data),
         _ => Content::Bytes(data, bytes),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    fn header(message: u16, version: Option<u8>) -> Header {
+        let attributes: u16 = if version.is_some() { 0x4000 } else { 0 };
+        let mut bytes = [message.to_be_bytes(), attributes.to_be_bytes()].concat();
+        bytes.extend(version);
+        bytes.extend(std::iter::repeat_n(0x11, if version.is_some() { 10 } else { 6 }));
+        bytes.extend([0, 1]);
+        header::read(&mut Cursor::new(&bytes, 0, None), 0).unwrap()
+    }
+
+    fn told(header: Header, edition: Edition, body: &[u8]) -> Result<Told<'_>, Fault> {
+        let profile = Profile::default();
+        read(&header, &mut Cursor::new(body, 0, None), &Context::new(edition, &profile))
+    }
+
+    #[test]
+    fn a_registration_shows_its_edition() {
+        let registration = |version, length: usize| {
+            let body = vec![b'A'; length];
+            match told(header(id::REGISTER, version), Edition::V2013, &body).unwrap().content {
+                Content::Register(r) => (r.edition, r.model.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(registration(None, 33), (Edition::V2011, 8));
+        assert_eq!(registration(None, 45), (Edition::V2013, 20));
+        assert_eq!(registration(Some(1), 84), (Edition::V2019, 30));
+        assert!(told(header(id::REGISTER, None), Edition::V2013, &[0; 20]).is_err());
+    }
+
+    #[test]
+    fn the_code_stands_behind_its_length_since_2019() {
+        let code = |version, body: &[u8]| match told(header(id::AUTHENTICATE, version), Edition::V2013, body).unwrap().content {
+            Content::Authenticate(code) => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(None, b"secret\0"), "secret");
+        assert_eq!(code(Some(1), b"\x06secret861200000000012V1.2\0\0"), "secret");
+        assert_eq!(code(Some(1), b"secret"), "secret"); // 2013's form under a header of 2019
+    }
+
+    #[test]
+    fn answers_are_never_answered() {
+        for message in ANSWERS {
+            let body = b"\0\x01\x03\0\0\0\0\0";
+            let acknowledged = told(header(message, None), Edition::V2013, body).is_ok_and(|t| t.acknowledged);
+            assert!(!acknowledged, "{message:04x}");
+        }
+    }
+
+    #[test]
+    fn a_batch_keeps_what_it_cannot_read() {
+        let position = [0; position::LENGTH];
+        let body = [b"\0\x02\x01\0\x1c", &position[..], b"\0\x01x\0\x09cut"].concat();
+        let Content::Batch(batch) = told(header(id::BATCH, None), Edition::V2013, &body).unwrap().content else { panic!() };
+        assert_eq!((batch.items.len(), batch.unread.as_slice()), (1, &[&b"x"[..], b"cut"][..]));
+        assert!(batch.archived && !batch.count_fits);
+        assert!(told(header(id::BATCH, None), Edition::V2013, b"\0\x01\0\0\x01x").is_err());
+    }
+
+    #[test]
+    fn a_waybill_is_text_or_bytes() {
+        let waybill = |body| told(header(id::WAYBILL, None), Edition::V2013, body).unwrap().content;
+        assert!(matches!(waybill(b"\0\0\0\x02ok"), Content::Data(_)));
+        assert!(matches!(waybill(b"\0\0\0\x02\x01\x02"), Content::Bytes(_, b"\x01\x02")));
+    }
+
+    #[test]
+    fn no_body_panics() {
+        let known = crate::jt808::MESSAGES.iter().filter_map(|(n, _)| u16::from_str_radix(n.trim_start_matches("0x"), 16).ok());
+        for message in known.chain([0x0F12, 0xFFFF]) {
+            for body in [&b""[..], b"\x01", b"\x00\x01\x02\x03\x04\x05\x06", &[0xFF; 64]] {
+                for edition in [Edition::V2011, Edition::V2013, Edition::V2019] {
+                    let _ = told(header(message, None), edition, body);
+                }
+            }
+        }
+    }
 }

@@ -16,6 +16,8 @@ mod layout;
 mod layouts;
 mod lock;
 mod message;
+mod nested;
+mod network;
 mod obd;
 mod parameters;
 mod passthrough;

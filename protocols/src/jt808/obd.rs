@@ -317,3 +317,59 @@ pub(super) fn jimi(c: &mut Cursor<'_, '_>, report: &mut Report, context: &Contex
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    fn read(reader: fn(&mut Cursor<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+        Ok(report)
+    }
+
+    #[test]
+    fn the_tables_are_sorted_and_unique() {
+        for table in [ITEM_SET, BLOCK, PASSED, JIMI_STATUS] {
+            assert!(table.is_sorted_by(|a, b| a.id < b.id));
+        }
+    }
+
+    #[test]
+    fn accepts_a_set_and_keeps_what_it_does_not_know() {
+        let value = b"\x00\x03\x02\x02\xf2\x00\x04\x02\x37\x5f\x00\x09\x02\x00\x72\x00\x0f\x01\x8a";
+        assert!(is_item_set(value) && !is_item_set(&value[..value.len() - 1]));
+        let r = read(item_set, value).unwrap();
+        assert_eq!(r.power_v, Some(14.175));
+        let expected = serde_json::json!({"rpm": 754, "coolant_c": 74.0, "obd_000f": "8a"});
+        assert_eq!(serde_json::to_value(&r.attributes).unwrap(), expected);
+    }
+
+    #[test]
+    fn accepts_a_list_of_text_with_gaps() {
+        let r = read(text_item, b"$OBD-RT,12.6,850,,,44,x,,,,,,,odd\r\n").unwrap();
+        let expected = serde_json::json!({"rpm": 850.0, "engine_load_percent": 44.0, "coolant_c": "x", "obd_field_12": "odd"});
+        assert_eq!((r.power_v, serde_json::to_value(&r.attributes).unwrap()), (Some(12.6), expected));
+    }
+
+    #[test]
+    fn accepts_a_block_and_a_fixed_record() {
+        let r = read(block, b"\x01\x81\x02\x03\x20\x56\x02\x08\x50\x82\x02\x00\x82").unwrap();
+        assert_eq!((r.battery_percent, r.power_v), (Some(80.0), Some(13.0)));
+        let mut record = vec![0; 26];
+        record[1] = 142;
+        assert_eq!(read(fixed, &record).unwrap().power_v, Some(14.2));
+        assert!(read(fixed, &record[..20]).is_err());
+    }
+
+    #[test]
+    fn events_of_cameras_are_alarms_or_states() {
+        assert!(read(jimi, b"\x04\x13").unwrap().alarms.contains(Alarm::HardBraking));
+        assert_eq!(read(jimi, b"\x0c\x04").unwrap().ignition, Some(false));
+        let r = read(jimi, b"\x20\x03\x08\x01\x03\x01\x9a\x1c\x04\xd2").unwrap();
+        assert_eq!((r.battery_percent, r.battery_v, r.power_v), (Some(50.0), Some(4.1), Some(12.34)));
+        assert_eq!(read(jimi, b"\x20\x05\x05\x00\x07\x02\x00\x08").unwrap().hdop, Some(0.8));
+    }
+}

@@ -3,7 +3,6 @@
 use nom::number::complete::{be_u8, be_u16, be_u32};
 
 use super::context::Context;
-use super::header::Edition;
 use super::layout::{Num, flags};
 use crate::cursor::{Cursor, hex};
 use crate::event::{Attributes, Value};
@@ -126,7 +125,8 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attr
     let mut values = Attributes::default();
     values.set("answers_serial", c.read("answers_serial", be_u16)?);
     c.read("count", be_u8)?;
-    let repeated = c.rest().get(1..).is_some_and(ends_evenly) && (context.edition == Edition::V2011 || !ends_evenly(c.rest()));
+    // ids begin with a zero byte, a count does not
+    let repeated = matches!(c.rest(), [1..=255, items @ ..] if ends_evenly(items));
     if repeated {
         c.read("count_in_packet", be_u8)?;
     }
@@ -179,6 +179,7 @@ fn one(id: u32, c: &mut Cursor<'_, '_>, values: &mut Attributes, context: &Conte
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jt808::header::Edition;
     use crate::profile::Profile;
 
     fn read_body(body: &[u8], edition: Edition) -> serde_json::Value {

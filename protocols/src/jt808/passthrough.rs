@@ -88,8 +88,8 @@ fn meaning<'f>(kind: u8, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Optio
             let dated = report.time.is_some();
             match has_place {
                 true => placed(report),
-                false if report.alarms.is_empty() => (Content::Status(Box::new(report)), dated),
-                false => (Content::Alarm(Box::new(report)), dated),
+                false if report.alarms.is_empty() => (Content::Status(report), dated),
+                false => (Content::Alarm(report), dated),
             }
         }),
         0xFF => plain_position(c, context).ok().map(placed),
@@ -97,7 +97,7 @@ fn meaning<'f>(kind: u8, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Optio
     }
 }
 
-fn placed<'f>(report: Report) -> (Content<'f>, bool) {
+fn placed<'f>(report: Box<Report>) -> (Content<'f>, bool) {
     let dated = report.time.is_some();
     (Content::Position(report), dated)
 }
@@ -113,9 +113,9 @@ fn said<'f>(kind: u8, said: &str) -> (Content<'f>, bool) {
     let numbers = said.split(',').skip(1).filter(|f| f.trim().parse::<f64>().is_ok()).count();
     // serial port 1 of the standard, or a list of engine values: the list is nearly all numbers
     if kind == 0x41 && numbers >= 3 {
-        let mut report = Report::default();
+        let mut report = Box::<Report>::default();
         obd::from_text(said, &mut report);
-        return (Content::Status(Box::new(report)), false);
+        return (Content::Status(report), false);
     }
     let mut data = Data::text(DataKind::Passthrough, said.to_owned());
     data.channel = Some(kind.into());
@@ -124,8 +124,8 @@ fn said<'f>(kind: u8, said: &str) -> (Content<'f>, bool) {
 }
 
 /// Kind 0xF0: time, whether stored, vehicle type, subtype. The first three subtypes end with the place.
-fn obd_record(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<(Report, bool), Fault> {
-    let mut report = Report::default();
+fn obd_record(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<(Box<Report>, bool), Fault> {
+    let mut report = Box::<Report>::default();
     position::set_time(c.bytes("time", 6)?, &mut report, context);
     report.archived = Some(c.read("archived", be_u8)? > 0);
     report.attributes.set("vehicle_type", c.read("vehicle_type", be_u8)?);
@@ -186,8 +186,8 @@ fn trouble_codes(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Value,
 }
 
 /// Kinds 0x53 and 0x54: a place, then Bluetooth nodes or samples of sensors.
-fn sensors(kind: u8, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
-    let mut report = Report::default();
+fn sensors(kind: u8, c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<Report>, Fault> {
+    let mut report = Box::<Report>::default();
     position::place(c, &mut report, context)?;
     position::motion(c, &mut report)?;
     position::set_time(c.bytes("time", 6)?, &mut report, context);
@@ -242,8 +242,8 @@ fn sample(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attributes, F
 }
 
 /// Kind 0xFF: time, signed degrees, motion; then what is not documented.
-fn plain_position(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
-    let mut report = Report::default();
+fn plain_position(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<Report>, Fault> {
+    let mut report = Box::<Report>::default();
     position::set_time(c.bytes("time", 6)?, &mut report, context);
     let latitude = f64::from(c.read("latitude_1e-6_deg", be_i32)?) / 1e6;
     let longitude = f64::from(c.read("longitude_1e-6_deg", be_i32)?) / 1e6;
@@ -260,4 +260,55 @@ fn plain_position(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Repor
         report.attributes.set("rest", hex(c.take_rest("rest")));
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    fn body(bytes: &[u8]) -> (Content<'_>, bool) {
+        let profile = Profile::default();
+        read(&mut Cursor::new(bytes, 0, None), &Context::new(Edition::V2013, &profile)).unwrap()
+    }
+
+    #[test]
+    fn accepts_an_obd_record_with_its_place() {
+        let bytes = b"\xf0\x26\x03\x01\x18\x00\x00\x01\x02\x03\x01\x02\x00\0\0\0\x03\x02\x60\xe3\x00\x06\xf0\x3a\xd8";
+        let (Content::Position(r), true) = body(bytes) else { panic!("no position") };
+        assert_eq!((r.latitude, r.archived), (Some(39.904), Some(true)));
+        assert!(r.alarms.contains(Alarm::PowerCut));
+    }
+
+    #[test]
+    fn accepts_events_without_a_place_as_alarms() {
+        let (Content::Alarm(r), true) = body(b"\xf0\x26\x03\x01\x18\x00\x00\x00\x02\x15\0\0\0\x34") else { panic!("no alarm") };
+        assert!(r.alarms.contains(Alarm::HardBraking));
+        let (Content::Status(_), true) = body(b"\xf0\x26\x03\x01\x18\x00\x00\x00\x02\x15\0\0\0\x01") else { panic!("no status") };
+    }
+
+    #[test]
+    fn accepts_a_swipe_and_a_list_of_values() {
+        assert!(matches!(body(b"\x40GTSL|1|2|3|00123|"), (Content::Driver(d), false) if d.driver_id.as_deref() == Some("00123")));
+        assert!(matches!(body(b"\x41$OBD-RT,12.6,850,43"), (Content::Status(r), false) if r.power_v == Some(12.6)));
+        assert!(matches!(body(b"\x41hello"), (Content::Data(_), false)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_passed_on_whole() {
+        for bytes in
+            [&b"\xf0\x26"[..], b"\xf0\x26\x03\x01\x18\x00\x00\x01\x02\x99", b"\xff\x00", b"\x53\x00\x01", b"\x42\x01", b"\x00"]
+        {
+            let (Content::Bytes(data, passed), false) = body(bytes) else { panic!("{bytes:x?}") };
+            assert_eq!((data.channel, passed), (Some(bytes[0].into()), &bytes[1..]));
+        }
+    }
+
+    #[test]
+    fn lengths_of_2011_are_not_data() {
+        let profile = Profile::default();
+        let context = Context::new(Edition::V2011, &profile);
+        let (content, _) = read(&mut Cursor::new(b"\x42\0\0\0\x02\0\x02ab", 0, None), &context).unwrap();
+        assert!(matches!(content, Content::Bytes(_, b"ab")));
+    }
 }

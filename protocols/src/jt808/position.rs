@@ -130,7 +130,9 @@ static SYSTEMS: [&str; 16] = [
 ];
 
 /// A whole 0x0200 body: the fixed part, then items or the fixed block of old trackers.
-pub(super) fn read_with_items(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
+///
+/// A report is large and passes many hands, so it is boxed where it is made.
+pub(super) fn read_with_items(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<Report>, Fault> {
     let mut report = read(c, context)?;
     if c.remaining() == FIXED_TAIL {
         fixed_tail(c, &mut report)?;
@@ -141,8 +143,8 @@ pub(super) fn read_with_items(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> 
 }
 
 /// The fixed part.
-pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
-    let mut report = Report::default();
+pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<Report>, Fault> {
+    let mut report = Box::<Report>::default();
     let alarms = c.read("alarm_bits", be_u32)?;
     if alarms != 0 {
         alarm_word(alarms, &mut report, context);
@@ -271,7 +273,7 @@ fn fixed_tail(c: &mut Cursor<'_, '_>, report: &mut Report) -> Result<(), Fault> 
 }
 
 /// A place inside another message, as named values in the words of the contract.
-pub(super) fn as_values(report: Report) -> Attributes {
+pub(super) fn as_values(report: &Report) -> Attributes {
     let mut values = Attributes::default();
     if let Some(time) = report.time {
         values.set("time", time.to_string());
@@ -298,4 +300,98 @@ pub(super) fn as_values(report: Report) -> Attributes {
         values.set(name.to_owned(), value.clone());
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultKind;
+    use crate::profile::Profile;
+
+    fn body(alarm: u32, status: u32, latitude: u32, longitude: u32, time: &[u8; 6]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for n in [alarm, status, latitude, longitude] {
+            body.extend(n.to_be_bytes());
+        }
+        body.extend(b"\xff\xf6\x02\x0b\x00\x57");
+        body.extend(time);
+        body
+    }
+
+    fn report(bytes: &[u8], edition: Edition, dialect: Option<&str>) -> Report {
+        let profile = Profile { dialect: dialect.map(Into::into), ..Profile::default() };
+        *read_with_items(&mut Cursor::new(bytes, 0, None), &Context::new(edition, &profile)).unwrap()
+    }
+
+    const TIME: &[u8; 6] = b"\x26\x03\x01\x18\x00\x00";
+
+    #[test]
+    fn accepts_a_fix_in_any_hemisphere() {
+        let r = report(&body(0, 0b1111, 33_904_000, 70_407_000, TIME), Edition::V2013, None);
+        assert_eq!((r.latitude, r.longitude, r.valid), (Some(-33.904), Some(-70.407), Some(true)));
+        assert_eq!((r.altitude_m, r.speed_kmh, r.course_deg), (Some(-10.0), Some(52.3), Some(87.0)));
+        assert_eq!(r.time.unwrap().to_string(), "2026-03-01T10:00:00.000Z");
+        assert!(r.attributes.is_empty() && r.alarms.is_empty());
+    }
+
+    #[test]
+    fn refuses_to_call_nowhere_a_fix() {
+        let r = report(&body(0, 3, 0, 0, TIME), Edition::V2013, None);
+        assert_eq!((r.latitude, r.valid), (None, Some(false)));
+        let r = report(&body(0, 3, 116_000_000, 39_000_000, TIME), Edition::V2013, None);
+        assert_eq!((r.latitude, r.valid), (None, Some(false)));
+        assert_eq!(r.attributes.get("latitude_raw"), Some(&Value::Int(116_000_000)));
+    }
+
+    #[test]
+    fn no_time_is_no_time() {
+        let r = report(&body(0, 3, 39_000_000, 116_000_000, &[0; 6]), Edition::V2013, None);
+        assert!(r.time.is_none() && r.attributes.is_empty());
+        let r = report(&body(0, 3, 39_000_000, 116_000_000, b"\x26\x13\x01\x18\x00\x00"), Edition::V2013, None);
+        assert_eq!(r.attributes.get("time_raw"), Some(&Value::from("261301180000")));
+    }
+
+    #[test]
+    fn bits_mean_what_the_edition_says() {
+        let tracker = report(&body(1 << 15 | 1 << 17, 3, 1, 1, TIME), Edition::V2013, None);
+        assert!(tracker.alarms.contains(Alarm::Vibration) && tracker.alarms.contains(Alarm::Tamper));
+        let standard = report(&body(1 << 15 | 1 << 17, 3, 1, 1, TIME), Edition::V2019, None);
+        assert!(standard.alarms.is_empty() && standard.attributes.get("alarm_details").is_some());
+        let lock = report(&body(1 << 1, 3, 1, 1, TIME), Edition::V2013, Some("padlock"));
+        assert!(lock.alarms.contains(Alarm::Tamper) && !lock.alarms.contains(Alarm::Overspeed));
+    }
+
+    #[test]
+    fn every_alarm_bit_says_something_in_every_edition() {
+        for edition in [Edition::V2011, Edition::V2013, Edition::V2019] {
+            for bit in 0..32 {
+                let r = report(&body(1 << bit, 3, 1, 1, TIME), edition, None);
+                assert!(!r.alarms.is_empty() || r.attributes.get("alarm_details").is_some(), "{edition:?} {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_taxi_says_that_it_is_free() {
+        let hired = |status, dialect| report(&body(0, status, 1, 1, TIME), Edition::V2013, dialect).occupied;
+        assert_eq!([hired(3, None), hired(0x103, None), hired(0x303, None)], [None, Some(true), Some(true)]);
+        assert_eq!(hired(3, Some("taxi")), Some(false));
+    }
+
+    #[test]
+    fn unknown_status_bits_are_kept() {
+        let r = report(&body(0, 1 << 31 | 1 << 13 | 1 << 19, 1, 1, TIME), Edition::V2013, None);
+        let expected = serde_json::json!({"doors_open": ["front"], "gnss_systems": "bds", "status_bits": 0x8008_2000u32});
+        assert_eq!(serde_json::to_value(&r.attributes).unwrap(), expected);
+    }
+
+    #[test]
+    fn refuses_every_prefix() {
+        let whole = body(0, 3, 1, 1, TIME);
+        let profile = Profile::default();
+        for n in 0..whole.len() {
+            let fault = read(&mut Cursor::new(&whole[..n], 0, None), &Context::new(Edition::V2013, &profile)).unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Truncated);
+        }
+    }
 }

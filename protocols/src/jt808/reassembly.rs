@@ -29,8 +29,8 @@ pub(super) enum Added {
     Waiting,
     /// It is here already.
     Repeat,
-    /// Its message is complete already.
-    Done,
+    /// Its message is complete already; for multimedia, the item's number.
+    Done(Option<u32>),
     /// Nothing is missing any more.
     Whole(Whole),
     /// It cannot belong to a message.
@@ -88,6 +88,7 @@ struct Done {
     message: u16,
     first_serial: u16,
     total: u16,
+    media: Option<u32>,
     at: Duration,
 }
 
@@ -124,13 +125,17 @@ impl Open {
         self.progress + wait.min(LIFETIME)
     }
 
+    fn media(&self) -> Option<u32> {
+        let first = self.slot(1).filter(|_| self.message == id::MEDIA)?;
+        self.bytes(first).first_chunk::<4>().copied().map(u32::from_be_bytes)
+    }
+
     fn ask(&self) -> Ask {
-        let media = self.slot(1).filter(|_| self.message == id::MEDIA).and_then(|s| self.bytes(s).first_chunk::<4>().copied());
         Ask {
             peer: self.peer,
             first_serial: self.first_serial,
             missing: self.missing().take(MAX_ASKED).collect(),
-            media: media.map(u32::from_be_bytes),
+            media: self.media(),
         }
     }
 
@@ -153,9 +158,10 @@ impl Reassembly {
             return (Added::Refused("more packets than a message may have"), None);
         }
         let first_serial = header.serial.wrapping_sub(number - 1);
-        let done = |d: &Done| d.message == header.message && d.first_serial == first_serial && d.total == total;
-        if self.done.iter().any(|d| done(d) && now < d.at + LIFETIME) {
-            return (Added::Done, None);
+        let is_done =
+            |d: &&Done| (d.message, d.first_serial, d.total) == (header.message, first_serial, total) && now < d.at + LIFETIME;
+        if let Some(done) = self.done.iter().find(is_done) {
+            return (Added::Done(done.media), None);
         }
         let mut evicted = None;
         let at = match self.find(header.message, first_serial, packet, body) {
@@ -195,7 +201,7 @@ impl Reassembly {
             return (Added::Waiting, evicted);
         }
         let open = self.open.swap_remove(at);
-        self.remember(Done { message: open.message, first_serial: open.first_serial, total, at: now });
+        self.remember(Done { message: open.message, first_serial: open.first_serial, total, media: open.media(), at: now });
         let serials = open.slots.iter().flatten().map(|slot| slot.serial).collect();
         (Added::Whole(Whole { body: open.in_order(), serials }), evicted)
     }
@@ -224,6 +230,11 @@ impl Reassembly {
         self.done.push_back(done);
     }
 
+    /// The message that was completed last could not be used: sent again, it is to be put together again.
+    pub(super) fn forget_last(&mut self) {
+        self.done.pop_back();
+    }
+
     /// When something is to be asked for or given up.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.open.iter().map(Open::due).min()
@@ -244,5 +255,100 @@ impl Reassembly {
     /// The connection ended: nothing more will come.
     pub(super) fn end(&mut self) -> Vec<GivenUp> {
         self.open.drain(..).map(Open::give_up).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::Cursor;
+    use crate::jt808::header;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn packet(message: u16, serial: u16, total: u16, number: u16) -> (Header, Packet) {
+        let bytes = b"\x00\x00\x00\x00\x01\x38\x00\x00\x11\x11\x00\x00";
+        let plain = header::read(&mut Cursor::new(bytes, 0, None), 0).unwrap();
+        let packet = Packet { total, number };
+        (Header { message, serial, packet: Some(packet), ..plain }, packet)
+    }
+
+    fn add(r: &mut Reassembly, serial: u16, total: u16, number: u16, body: &[u8], at: Duration) -> Added {
+        let (header, packet) = packet(id::MEDIA, serial, total, number);
+        r.add(&header, packet, body, at).0
+    }
+
+    #[test]
+    fn accepts_any_order() {
+        let mut r = Reassembly::default();
+        assert_eq!(add(&mut r, 12, 3, 3, b"c", SECOND), Added::Waiting);
+        assert_eq!(add(&mut r, 10, 3, 1, b"a", SECOND), Added::Waiting);
+        assert_eq!(add(&mut r, 10, 3, 1, b"a", SECOND), Added::Repeat);
+        let whole = Whole { body: b"abc".to_vec(), serials: [10, 11, 12].into() };
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", SECOND), Added::Whole(whole));
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", SECOND), Added::Done(None));
+        assert_eq!(add(&mut r, 11, 3, 2, b"b", LIFETIME * 2), Added::Waiting);
+        assert_eq!(r.end().len(), 1);
+    }
+
+    #[test]
+    fn accepts_serial_numbers_that_do_not_follow_each_other() {
+        let mut r = Reassembly::default();
+        assert_eq!(add(&mut r, 1233, 2, 1, b"a", SECOND), Added::Waiting);
+        assert!(matches!(add(&mut r, 1250, 2, 2, b"b", SECOND), Added::Whole(w) if w.body == b"ab"));
+    }
+
+    #[test]
+    fn two_messages_of_one_type_are_kept_apart() {
+        let mut r = Reassembly::default();
+        add(&mut r, 10, 2, 1, b"a", SECOND);
+        add(&mut r, 20, 2, 1, b"x", SECOND);
+        assert!(matches!(add(&mut r, 21, 2, 2, b"y", SECOND), Added::Whole(w) if w.body == b"xy"));
+        assert!(matches!(add(&mut r, 11, 2, 2, b"b", SECOND), Added::Whole(w) if w.body == b"ab"));
+    }
+
+    #[test]
+    fn asks_then_gives_up() {
+        let mut r = Reassembly::default();
+        add(&mut r, 10, 3, 1, b"\0\0\0\x4d", SECOND);
+        let mut asks = 0;
+        while let Some(at) = r.deadline() {
+            let (asked, given_up) = r.expire(at);
+            for ask in asked {
+                assert_eq!((ask.first_serial, ask.missing.as_slice(), ask.media), (10, &[2, 3][..], Some(77)));
+                asks += 1;
+            }
+            for g in given_up {
+                assert_eq!((at, g.bytes.as_slice()), (SECOND + LIFETIME, &b"\0\0\0\x4d"[..]));
+            }
+        }
+        assert_eq!(asks, MAX_ASKS);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        let mut r = Reassembly::default();
+        for (total, number) in [(2, 0), (2, 3), (MAX_PACKETS + 1, 1)] {
+            assert!(matches!(add(&mut r, 10, total, number, b"a", SECOND), Added::Refused(_)));
+        }
+        assert_eq!(r.deadline(), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut r = Reassembly::default();
+        let mut given_up = 0;
+        for message in 0..u16::try_from(MAX_OPEN).unwrap() + 3 {
+            let (header, packet) = packet(message, 10, 2, 1);
+            given_up += usize::from(r.add(&header, packet, b"a", SECOND * u32::from(message + 1)).1.is_some());
+        }
+        assert_eq!((r.open.len(), given_up), (MAX_OPEN, 3));
+        let block = vec![0; 4096];
+        let mut refused = 0;
+        for number in 1..=300 {
+            refused += usize::from(matches!(add(&mut r, number, 301, number, &block, SECOND), Added::Refused(_)));
+            assert!(r.open.iter().map(|o| o.data.len()).sum::<usize>() <= MAX_BYTES);
+        }
+        assert!(refused > 0);
     }
 }

@@ -161,3 +161,60 @@ pub(super) fn packets_again(out: &mut Vec<u8>, peer: &Peer, serial: u16, first: 
         missing.iter().for_each(|n| w.u16(*n));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::{Cursor, hex};
+    use crate::jt808::header;
+
+    fn peer(version: bool, form: u8) -> Peer {
+        let old = b"\x00\x02\x00\x00\x01\x38\x00\x00\x11\x11\x00\x07";
+        let new = b"\x00\x02\x40\x00\x01\0\0\0\0\x01\x38\x00\x00\x11\x11\x00\x07";
+        let bytes: &[u8] = if version { new } else { old };
+        header::read(&mut Cursor::new(bytes, 0, None), form).unwrap().peer
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        hex(&out)
+    }
+
+    #[test]
+    fn answers_repeat_layout_and_number() {
+        let old = written(|out| general(out, &peer(false, 0), 1, (7, 0x0200), result::DONE));
+        assert_eq!(old, "7e8001000501380000111100010007020000b97e");
+        let new = written(|out| general(out, &peer(true, 0), 1, (7, 0x0200), result::DONE));
+        assert!(new.starts_with("7e8001400501000000000138000011110001"), "{new}");
+    }
+
+    #[test]
+    fn what_looks_like_a_flag_is_escaped() {
+        let frame = written(|out| general(out, &peer(false, 0), 0x7E7D, (0x7E7D, 0x0200), 0));
+        assert!(frame.contains("7d027d01"), "{frame}");
+        assert_eq!(frame.matches("7e").count(), 2, "{frame}");
+    }
+
+    #[test]
+    fn counts_have_the_width_of_the_edition() {
+        let old = written(|out| packets_again(out, &peer(false, 0), 1, 10, &[2, 3]));
+        assert!(old.contains("000a0200020003"), "{old}");
+        let new = written(|out| packets_again(out, &peer(true, 0), 1, 10, &[2, 3]));
+        assert!(new.contains("000a000200020003"), "{new}");
+    }
+
+    #[test]
+    fn a_complete_photo_is_answered_with_four_bytes() {
+        assert!(written(|out| media(out, &peer(false, 0), 1, None, 77, &[])).starts_with("7e88000004"));
+        assert!(written(|out| media(out, &peer(false, 0), 1, Some(9), 77, &[])).starts_with("7e88000006"));
+        let many: Vec<u16> = (1..=300).collect();
+        assert!(written(|out| media(out, &peer(false, 0), 1, None, 77, &many)).starts_with("7e880000ff"));
+    }
+
+    #[test]
+    fn a_refused_registration_has_no_code() {
+        assert!(written(|out| registered(out, &peer(false, 0), 1, 7, 4, "code")).starts_with("7e81000003"));
+        assert!(written(|out| registered(out, &peer(false, 0), 1, 7, 0, "code")).starts_with("7e81000007"));
+    }
+}

@@ -245,3 +245,72 @@ pub(super) fn tpms(c: &mut Cursor<'_, '_>, report: &mut Report, context: &Contex
     put("tpms", values, report);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    type Read = fn(&mut Cursor<'_, '_>, &mut Report, &Context<'_>) -> Result<(), Fault>;
+
+    const PLACE: &[u8] = b"\x34\x00\x2c\x02\x60\xe3\x00\x06\xf0\x3a\xd8\x26\x03\x01\x18\x00\x00\x04\x01";
+    const SU: &[u8] = b"T000001\x26\x03\x01\x18\x00\x00\x01\x02\x00";
+
+    fn read(reader: Read, head: &[u8], label: &[u8], tail: &[u8]) -> Result<Report, Fault> {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        let value = [head, PLACE, label, tail].concat();
+        reader(&mut Cursor::new(&value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+        Ok(report)
+    }
+
+    fn yue() -> Vec<u8> {
+        [b"T000001".as_slice(), &[0; 23], b"\x26\x03\x01\x18\x00\x00\x01\x02\x00\x00"].concat()
+    }
+
+    #[test]
+    fn accepts_both_labels() {
+        for label in [SU.to_vec(), yue()] {
+            let r = read(dsm, b"\0\0\0\x0a\x01\x01\x02\x08\0\0\0\0", &label, b"").unwrap();
+            assert!(r.alarms.contains(Alarm::Fatigue));
+            let json = serde_json::to_value(&r.attributes).unwrap();
+            assert_eq!(json["dsm"]["label"]["terminal_id"], "T000001");
+            assert_eq!((&json["dsm"]["latitude"], &json["dsm"]["label"]["attachments"]), (&39.904.into(), &2.into()));
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_has_ended_is_none() {
+        let r = read(dsm, b"\0\0\0\x0a\x02\x01\x02\x08\0\0\0\0", SU, b"").unwrap();
+        assert!(r.alarms.is_empty());
+    }
+
+    #[test]
+    fn harsh_driving_is_told_in_the_words_of_the_contract() {
+        for (kind, alarm) in
+            [(1, Alarm::HardAcceleration), (2, Alarm::HardBraking), (3, Alarm::HardCornering), (0x16, Alarm::Accident)]
+        {
+            let head = [0, 0, 0, 10, 1, kind, 0, 1, 0, 2, 0, 3];
+            assert!(read(harsh, &head, SU, b"").unwrap().alarms.contains(alarm));
+        }
+    }
+
+    #[test]
+    fn tyres_may_have_a_position_of_one_byte_or_two() {
+        let tyre = b"\x00\x02\x02\x30\x00\x1e\x00\x64";
+        for (position, label) in [(&b"\x01"[..], SU.to_vec()), (b"\x00\x01", yue())] {
+            let tail = [b"\x01", position, tyre].concat();
+            let value = [b"\0\0\0\x0b\x01", PLACE, &label, &tail].concat();
+            assert!(is_tpms(&value));
+            let r = read(tpms, b"\0\0\0\x0b\x01", &label, &tail).unwrap();
+            let tyres = &serde_json::to_value(&r.attributes).unwrap()["tpms"]["tyres"];
+            assert_eq!((&tyres[0]["position"], &tyres[0]["kind"][0]), (&1.into(), &"high_pressure".into()));
+        }
+        assert!(!is_tpms(b"\x01\xfe\x00\x00\x0a\x06\x9a\x01\x17\x04\xde"));
+    }
+
+    #[test]
+    fn refuses_what_is_too_short() {
+        assert!(read(adas, b"\0\0", b"", b"").is_err());
+    }
+}

@@ -152,10 +152,13 @@ impl Wire for Jt808 {
     fn on_unreadable(&mut self, frame: &Frame<'_>, _fault: &Fault, step: &mut Step<'_>) -> Option<Ack> {
         let content = frame.content.get(..frame.content.len().saturating_sub(1)).filter(|c| c.len() + 1 >= SHORTEST)?;
         let header = header::read(&mut Cursor::new(content, 0, None), frame.form).ok()?;
-        if !header.length_fits {
-            step.tolerate(FaultKind::Length);
+        if step.link().settings().auth.required && !self.authenticated {
+            return Some(Ack::general(&header).result(result::FAILED));
         }
-        Some(Ack::general(&header).result(result::FAULTY))
+        if self.identify(&header, &Content::Answer, step).is_err() {
+            return Some(Ack::general(&header).result(result::FAILED));
+        }
+        (!message::ANSWERS.contains(&header.message)).then(|| Ack::general(&header).result(result::FAULTY))
     }
 
     fn acknowledge(&mut self, ack: Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing) {
@@ -293,7 +296,7 @@ impl Jt808 {
             // a tracker without a number may name itself inside
             return match (step.link().device_id(), content) {
                 (None, Content::Position(report)) => match report.attributes.get("imei") {
-                    Some(Value::Text(imei)) => step.identify(imei, None),
+                    Some(Value::Text(imei)) if imei.bytes().any(|b| b != b'0') => step.identify(imei, None),
                     _ => Ok(()),
                 },
                 _ => Ok(()),
@@ -311,7 +314,11 @@ impl Jt808 {
         match added {
             Added::Refused(why) => Answer::Rejected(Fault::new(FaultKind::Reassembly, 0, why), Some(own().result(result::FAILED))),
             Added::Repeat => Answer::Handled(Handled::Repeat, each.then(own)),
-            Added::Done => Answer::Handled(Handled::Repeat, Some(own())),
+            Added::Done(None) => Answer::Handled(Handled::Repeat, Some(own())),
+            Added::Done(Some(id)) => {
+                let reply = Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: each };
+                Answer::Handled(Handled::Repeat, Some(own().with(reply)))
+            }
             Added::Waiting if !each => Answer::Handled(Handled::Fragment, None),
             Added::Waiting => {
                 store_packet(header, packet, body, step);
@@ -344,7 +351,10 @@ impl Jt808 {
         match answer {
             Answer::Stored(ack) => Answer::Stored(each(ack)),
             Answer::Handled(how, ack) => Answer::Handled(how, each(ack)),
-            Answer::Rejected(fault, ack) => Answer::Rejected(fault, each(ack)),
+            Answer::Rejected(fault, ack) => {
+                self.reassembly.forget_last();
+                Answer::Rejected(fault, each(ack))
+            }
         }
     }
 
@@ -359,7 +369,7 @@ impl Jt808 {
         let event = match content {
             Content::Position(mut report) => {
                 correct_time(&mut report, step.now());
-                Body::Position(report)
+                Body::Position(*report)
             }
             Content::Status(mut report) => {
                 correct_time(&mut report, step.now());
@@ -457,7 +467,7 @@ fn store_batch(header: &Header, batch: Batch<'_>, step: &mut Step<'_>) -> Served
         if batch.archived {
             report.archived = Some(true);
         }
-        step.emit(&mut source, Body::Position(report));
+        step.emit(&mut source, Body::Position(*report));
     }
     for bytes in batch.unread {
         let kind = MessageType::Hex(header.message.into(), 4);
@@ -496,10 +506,9 @@ fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
         let fault = Fault::new(FaultKind::Unauthenticated, 0, "nothing is served before a good authentication");
         return Answer::Rejected(fault, None);
     }
-    if step.link().device_id().is_none() {
-        if let Err(fault) = step.identify(number, None) {
-            return Answer::Rejected(fault, None);
-        }
+    let named = if step.link().device_id().is_some() { Ok(()) } else { step.identify(number, None) };
+    if let Err(fault) = named {
+        return Answer::Rejected(fault, None);
     }
     if text.contains("BASE,2") {
         let header = Header::of_sentence();
@@ -514,4 +523,103 @@ fn told_time(said: &[u8], now: Now, out: &mut Vec<u8>) {
     let c = now.utc.civil(0);
     let time = format!("{:04}{:02}{:02}{:02}{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
     out.extend_from_slice(String::from_utf8_lossy(said).replace(TIME_WORD, &time).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cursor::{hex, unhex};
+    use crate::profile::{Auth, Settings};
+    use crate::session::{Fate, Opening, Session, Turn};
+    use crate::time::Timestamp;
+    use std::sync::Arc;
+
+    const POSITION: &str = "7e0200001c013800001111000100000000000000030260e30006f03ad8002c020b0057260301180000fe7e";
+    const HEARTBEAT: &str = "7e000200000138000011110002397e";
+    const REGISTRATION: &str = "7e0100002e0138000011110000000b00694e415647544e472d37000000000000000000000000000000005430303030303101bea941b2e2303830387f7e";
+
+    struct Line {
+        session: Box<dyn Session>,
+        turn: Turn,
+    }
+
+    impl Line {
+        fn new(session: u64, settings: Settings) -> Self {
+            let opening = Opening { session: SessionId(session), settings: Arc::new(settings), device: None };
+            Self { session: (crate::jt808::PROTOCOL.open)(opening), turn: Turn::default() }
+        }
+
+        fn receive(&mut self, frame: &str) -> Option<Fate> {
+            let bytes = unhex(frame).unwrap();
+            assert_eq!(self.session.receive(&bytes, now(), &mut self.turn), bytes.len());
+            self.turn.fate
+        }
+
+        fn release(&mut self, delivery: Delivery) -> String {
+            let mut out = Outgoing::default();
+            self.session.release(delivery, now(), &mut out);
+            hex(&out.bytes)
+        }
+    }
+
+    fn now() -> Now {
+        Now { utc: Timestamp::parse("2026-03-01T10:00:05Z").unwrap(), uptime: Duration::ZERO }
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_before_its_turn() {
+        let mut line = Line::new(0, Settings::default());
+        assert_eq!(line.receive(POSITION), Some(Fate::Store));
+        assert_eq!(line.receive(HEARTBEAT), Some(Fate::Handled(Handled::Heartbeat)));
+        assert!(line.turn.send.bytes.is_empty());
+        assert!(line.release(Delivery::Stored).contains("0001020000"));
+        assert!(line.release(Delivery::Stored).contains("0002000200"));
+    }
+
+    #[test]
+    fn a_refused_record_is_answered_as_failed() {
+        let mut line = Line::new(0, Settings::default());
+        line.receive(POSITION);
+        assert!(line.release(Delivery::Refused).contains("0001020001"));
+    }
+
+    #[test]
+    fn an_unknown_device_is_told_so_at_registration() {
+        for (delivery, result) in [(Delivery::UnknownDevice, "04"), (Delivery::Refused, "02")] {
+            let mut line = Line::new(0, Settings::default());
+            line.receive(REGISTRATION);
+            let answer = line.release(delivery);
+            assert!(answer.starts_with("7e81000003") && answer[26..].starts_with(&format!("0000{result}")), "{answer}");
+        }
+    }
+
+    #[test]
+    fn our_serial_numbers_start_from_the_session() {
+        let mut line = Line::new(0xABCD_1234, Settings::default());
+        line.receive(POSITION);
+        line.receive(HEARTBEAT);
+        assert_eq!(line.release(Delivery::Stored)[22..26], *"1234");
+        assert_eq!(line.release(Delivery::Stored)[22..26], *"1235");
+    }
+
+    #[test]
+    fn a_stranger_without_a_code_does_not_become_the_device() {
+        let auth = Auth { required: true, secrets: vec![b"s".to_vec()] };
+        let mut line = Line::new(0, Settings { auth, ..Settings::default() });
+        assert_eq!(line.receive(POSITION), Some(Fate::Reject(FaultKind::Unauthenticated)));
+        assert!(line.session.device_id().is_none());
+        assert!(line.release(Delivery::Stored).contains("0001020001"));
+    }
+
+    #[test]
+    fn a_late_fix_is_no_rollover() {
+        let at = |time: &str| Report { time: Timestamp::parse(time), ..Report::default() };
+        let mut late = at("2014-07-23T09:20:15Z");
+        correct_time(&mut late, now());
+        assert_eq!(late, at("2014-07-23T09:20:15Z"));
+        let mut old = at("2006-07-16T10:00:05Z");
+        correct_time(&mut old, now());
+        assert_eq!(old.time, Timestamp::parse("2026-03-01T10:00:05Z"));
+        assert_eq!(old.attributes.get("time_corrected"), Some(&Value::Bool(true)));
+    }
 }

@@ -1,12 +1,12 @@
 //! Items whose value is more than one number: the standard's few, then those of trackers and locks.
 
-use nom::number::complete::{be_i8, be_u8, be_u16, be_u24, be_u32};
+use nom::number::complete::{be_i8, be_u8, be_u16, be_u32};
 
 use super::context::Context;
-use super::layout::{Num, Scale};
+use super::layout::Num;
 use crate::cursor::{Cursor, hex};
-use crate::event::{Alarm, Attributes, Cell, Mac, Report, Value, Wifi};
-use crate::fault::{Fault, FaultKind};
+use crate::event::{Alarm, Attributes, Report, Value};
+use crate::fault::Fault;
 use crate::parts::geo::round;
 use crate::parts::text;
 
@@ -121,7 +121,7 @@ pub(super) fn lock(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context
         7 | 8 => lock.set("password", text::decode(c.bytes("password", 6)?, context.charset)),
         _ => {}
     }
-    if length % 2 == 0 {
+    if length.is_multiple_of(2) {
         lock.set("result", c.read("result", be_u8)?);
     }
     report.attributes.set("lock", lock);
@@ -333,34 +333,6 @@ pub(super) fn extended_alarms(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Co
     Ok(())
 }
 
-/// 0xEA. A kind, then nested items.
-pub(super) fn external(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    report.attributes.set("external_kind", c.read("kind", be_u8)?);
-    while c.remaining() >= 2 {
-        let (id, length) = (c.read("external_id", be_u8)?, c.read("length", be_u8)?);
-        let mut c = c.sub("external", length.into())?;
-        match (id, length) {
-            (0x11, 15) => {
-                let mut limits = Attributes::default();
-                limits.set("alarm_bits", c.read("alarm_bits", be_u16)?);
-                limits.set("kind", c.read("kind", be_u8)?);
-                for name in ["upper", "current", "lower"] {
-                    limits.set(name, c.read(name, be_u32)?);
-                }
-                report.attributes.set("external_limits", limits);
-            }
-            (0x13, 2) => report.attributes.set("external_illuminance", c.read("illuminance", be_u16)?),
-            (0x14, 2) => report.attributes.set("external_air_pressure", c.read("air_pressure", be_u16)?),
-            (0x15, 2) => report.attributes.set("external_humidity_percent", f64::from(c.read("humidity", be_u16)?) / 10.0),
-            (0x16, 2) => report
-                .attributes
-                .set("external_temperature_c", Scale::over(10.0).plus(-50.0).value(Num::U16.read(&mut c, "temperature")?)),
-            _ => report.attributes.set(format!("external_{id:02x}"), hex(c.take_rest("value"))),
-        }
-    }
-    Ok(())
-}
-
 /// 0xEE. Signal, supply mV, battery mV, satellites.
 pub(super) fn radio_and_power(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
     report.rssi = Some(c.read("rssi", be_u8)?.into());
@@ -484,28 +456,6 @@ pub(super) fn supply(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>
     Ok(())
 }
 
-/// Alarms of 0xFE's block, bit by bit.
-const BLOCK_ALARMS: [Alarm; 5] =
-    [Alarm::HardAcceleration, Alarm::HardBraking, Alarm::HardCornering, Alarm::Accident, Alarm::Tamper];
-
-/// 0xFE that begins with 0x7C: nested items, 0x01 the alarm bits.
-pub(super) fn alarm_block(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    c.read("mark", be_u8)?;
-    while c.remaining() >= 2 {
-        let (id, length) = (c.read("block_id", be_u8)?, c.read("length", be_u8)?);
-        let mut c = c.sub("block", length.into())?;
-        if (id, length) == (0x01, 4) {
-            let bits = c.read("alarm_bits", be_u32)?;
-            let set = BLOCK_ALARMS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
-            set.for_each(|(_, alarm)| report.alarms.insert(*alarm));
-            report.attributes.set("block_alarm_bits", bits);
-        } else {
-            report.attributes.set(format!("block_{id:02x}"), hex(c.take_rest("value")));
-        }
-    }
-    Ok(())
-}
-
 /// 0xF3 of AOVX: Bluetooth tags, each with what the mask announces.
 pub(super) fn tags(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context<'_>) -> Read {
     let mask = c.read("mask", be_u8)?;
@@ -543,218 +493,64 @@ pub(super) fn tags(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context
     Ok(())
 }
 
-/// A list of cells into the report; towers that do not answer are sent as zeros.
-fn push(report: &mut Report, mcc: u16, mnc: u16, lac: u32, cid: u64, rssi: u8) {
-    if lac != 0 || cid != 0 {
-        report.cells.push(Cell { mcc, mnc, lac, cid, rssi: Some(rssi.into()) });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt808::header::Edition;
+    use crate::profile::Profile;
+
+    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
+        let (profile, mut report) = (Profile::default(), Report::default());
+        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+        Ok(report)
     }
-}
 
-/// 0xE1 in groups of eight behind MCC and MNC: area of three bytes, identity of four, level.
-pub(super) fn cells_wide(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u16)?);
-    while c.remaining() >= 8 {
-        let (lac, cid, rssi) = (c.read("lac", be_u24)?, c.read("cid", be_u32)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc, lac, cid.into(), rssi);
+    fn said(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> serde_json::Value {
+        serde_json::to_value(read(reader, value).unwrap()).unwrap()
     }
-    Ok(())
-}
 
-/// 0xE1 of GPS51: the area has two bytes.
-pub(super) fn cells_narrow(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u16)?);
-    while c.remaining() >= 7 {
-        let (lac, cid, rssi) = (c.read("lac", be_u16)?, c.read("cid", be_u32)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc, lac.into(), cid.into(), rssi);
+    #[test]
+    fn accepts_the_standard_compounds() {
+        assert_eq!(said(fuel, b"\x80\x32")["attributes"]["fuel_percent"], 50);
+        assert_eq!(
+            said(tyre_pressures, b"\x19\x1a\xff\x1b\xff\xff")["attributes"]["tyre_pressures"],
+            serde_json::json!([25, 26, 255, 27])
+        );
+        assert_eq!(said(area_crossing, b"\x01\0\0\0\x07\x00")["alarms"], serde_json::json!(["geofence_enter"]));
+        assert_eq!(said(segment_time, b"\0\0\0\x07\0\x3c\0\x01")["attributes"]["segment_time"]["result"], "too_long");
+        assert_eq!(said(abnormal_driving, b"\0\x03\x28")["attributes"]["fatigue_degree"], 40);
     }
-    Ok(())
-}
 
-/// Lowest mobile country code in use.
-const FIRST_MCC: u16 = 201;
-
-fn country(value: &[u8]) -> bool {
-    value.first_chunk::<2>().is_some_and(|mcc| u16::from_be_bytes(*mcc) >= FIRST_MCC)
-}
-
-/// Whether 0xEB is a list of cells: a country, a network of one byte, groups of five.
-pub(super) fn is_cell_list(value: &[u8]) -> bool {
-    country(value) && value.len() >= 8 && (value.len() - 3).is_multiple_of(5)
-}
-
-/// 0xEB as a list of cells.
-pub(super) fn cell_list(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u8)?);
-    while c.remaining() >= 5 {
-        let (lac, cid, rssi) = (c.read("lac", be_u16)?, c.read("cid", be_u16)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc.into(), lac.into(), cid.into(), rssi);
+    #[test]
+    fn accepts_what_trackers_say_about_power() {
+        assert_eq!(read(battery_or_charging, b"\x55").unwrap().battery_percent, Some(85.0));
+        assert_eq!(said(battery_or_charging, b"\xff"), serde_json::json!({"attributes": {"charging": true}}));
+        assert_eq!(read(radio_and_power, b"\x16\x30\xd4\x0f\xa0\x09").unwrap().power_v, Some(12.5));
+        assert_eq!(read(battery_wide, b"\0\0\x0e\x87\x02\x46").unwrap().battery_v, Some(3.719));
+        assert_eq!(read(lock_text, b"*M00,45,11386030").unwrap().battery_v, Some(3.86));
+        assert_eq!(read(lock_text, b"*M00").unwrap().battery_v, None);
     }
-    Ok(())
-}
 
-/// 0xF0: each with country and network, identity before area.
-pub(super) fn cells_mobile(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    while c.remaining() >= 13 {
-        let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u16)?);
-        let (cid, lac, rssi) = (c.read("cid", be_u32)?, c.read("lac", be_u32)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc, lac, cid.into(), rssi);
+    #[test]
+    fn masks_announce_what_follows() {
+        assert!(is_mask_block(b"\x00\x04\x00\x08") && !is_mask_block(b"\x00\x04\x00"));
+        assert_eq!(read(mask_block, b"\x00\x04\x00\x08").unwrap().hdop, Some(0.8));
+        assert!(is_event_block(b"\x02\x03\x02\xbc\x00\xd7") && !is_event_block(b"\x02\x03\x02\xbc"));
+        assert_eq!(said(event_block, b"\x02\x03\x02\xbc\x00\xd7")["attributes"]["event"]["temperature_c"], 21.5);
     }
-    Ok(())
-}
 
-fn is_counted(value: &[u8], group: usize) -> bool {
-    matches!(value, [n, rest @ ..] if *n > 0 && rest.len() == group * usize::from(*n))
-}
-
-/// Whether 0x5D is a count and so many cells of ten bytes.
-pub(super) fn is_counted_cells(value: &[u8]) -> bool {
-    is_counted(value, 10)
-}
-
-/// 0x5D.
-pub(super) fn counted_cells(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    c.read("count", be_u8)?;
-    while c.remaining() >= 10 {
-        let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u8)?);
-        let (lac, cid, rssi) = (c.read("lac", be_u16)?, c.read("cid", be_u32)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc.into(), lac.into(), cid.into(), rssi);
+    #[test]
+    fn sensors_have_signed_wholes_and_255ths() {
+        let sensor = &said(sensors, b"\x03\xbc\x57\x29\x00\xce\x2e\xef\x18\x32\x00")["attributes"]["sensors"][0];
+        assert_eq!((&sensor["temperature_c"], &sensor["humidity_percent"]), (&(-17.09).into(), &50.0.into()));
     }
-    Ok(())
-}
 
-/// Whether 0x53 is a count and so many cells of eight bytes.
-pub(super) fn is_counted_cells_2g(value: &[u8]) -> bool {
-    is_counted(value, 8)
-}
-
-/// 0x53.
-pub(super) fn counted_cells_2g(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    c.read("count", be_u8)?;
-    while c.remaining() >= 8 {
-        let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u8)?);
-        let (lac, cid, rssi) = (c.read("lac", be_u16)?, c.read("cid", be_u16)?, c.read("level", be_u8)?);
-        push(report, mcc, mnc.into(), lac.into(), cid.into(), rssi);
-    }
-    Ok(())
-}
-
-/// 0xEC, 0xF4: access points of seven bytes.
-pub(super) fn wifi(c: &mut Bytes<'_, '_>, report: &mut Report, _: &Context<'_>) -> Read {
-    while c.remaining() >= 7 {
-        let mac = c.bytes("mac", 6)?;
-        let rssi = c.read("level", be_i8)?;
-        if let Some(mac) = mac.first_chunk::<6>() {
-            report.wifi.push(Wifi { mac: Mac(*mac), rssi: Some(rssi.into()) });
+    #[test]
+    fn refuses_values_that_are_cut_off() {
+        let readers: [fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read; 6] =
+            [overspeed_area, area_crossing, analog, behaviour, module, string_lock];
+        for reader in readers {
+            assert!(read(reader, b"\x01\x02").is_err());
         }
     }
-    Ok(())
-}
-
-/// Whether 0x54 is a count and so many access points.
-pub(super) fn is_counted_wifi(value: &[u8]) -> bool {
-    is_counted(value, 7)
-}
-
-/// 0x54.
-pub(super) fn counted_wifi(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context<'_>) -> Read {
-    c.read("count", be_u8)?;
-    wifi(c, report, context)
-}
-
-/// 0xEB as nested items: a length that includes the two bytes of the type, the type, the value.
-pub(super) fn extensions(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context<'_>) -> Read {
-    while c.remaining() >= 4 {
-        let length = usize::from(c.read("length", be_u16)?);
-        let kind = c.read("type", be_u16)?;
-        let Some(length) = length.checked_sub(2) else {
-            return Err(c.fault_here(FaultKind::Length, "a nested item shorter than its type"));
-        };
-        extension(kind, &mut c.sub("extension", length)?, report, context)?;
-    }
-    Ok(())
-}
-
-fn extension(kind: u16, c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context<'_>) -> Read {
-    match (kind, c.remaining()) {
-        (0x0001, 3) => {
-            report.attributes.set("fuel_1", f64::from(c.read("fuel_0.1", be_u16)?) / 10.0);
-            c.bytes("reserve", 1)?;
-        }
-        (0x0023, _) => {
-            let said = text::decode(c.take_rest("fuel_2"), context.charset);
-            let value = said.parse::<f64>().map_or_else(|_| Value::from(said), Value::from);
-            report.attributes.set("fuel_2", value);
-        }
-        (0x002D, 4) => report.power_v = Some(f64::from(c.read("supply_mv", be_u32)?) / 1000.0),
-        (0x002D, 2) => report.battery_v = Some(f64::from(c.read("battery_mv", be_u16)?) / 1000.0),
-        // alarm bits are active low; bit 0 is the loss of the main supply
-        (0x0089, 4) => {
-            let low = !c.read("alarm_bits_low", be_u32)?;
-            if low & 1 != 0 {
-                report.alarms.insert(Alarm::PowerCut);
-            }
-            if low >> 12 & 1 == 1 {
-                report.alarms.insert(Alarm::Removed);
-            }
-            if low != 0 {
-                report.attributes.set("extended_alarm_bits", low);
-            }
-        }
-        (0x00C5, 4) => {
-            let low = !c.read("status_bits_low", be_u32)?;
-            if low >> 6 & 1 == 1 {
-                report.alarms.insert(Alarm::Vibration);
-            }
-            match !low >> 23 & 3 {
-                0 => report.attributes.set("moving", true),
-                1 => report.attributes.set("moving", false),
-                _ => {}
-            }
-            if low != 0 {
-                report.attributes.set("extended_status_bits", low);
-            }
-        }
-        (0x00C6, 1) => {
-            let level = c.read("battery_alarm", be_u8)?;
-            if matches!(level, 3 | 4) {
-                report.alarms.insert(Alarm::LowBattery);
-            }
-            report.attributes.set("battery_alarm", level);
-        }
-        (0x00A8 | 0x00E1, 1) => report.battery_percent = Some(c.read("battery_percent", be_u8)?.into()),
-        (0x00B2, 10) => report.attributes.set("iccid", hex(c.bytes("iccid", 10)?).trim_end_matches('f').to_owned()),
-        (0x00B9, _) => {
-            c.read("count", be_u8)?;
-            wifi_text(&text::decode(c.take_rest("wifi"), context.charset), report);
-        }
-        (0x00CE, 2) => report.power_v = Some(f64::from(c.read("supply_0.01_v", be_u16)?) / 100.0),
-        (0x00D5, _) => report.attributes.set("imei", text::decode(c.take_rest("imei"), context.charset)),
-        (0x00D8, 9) => {
-            let (mcc, mnc) = (c.read("mcc", be_u16)?, c.read("mnc", be_u8)?);
-            let (lac, cid) = (c.read("lac", be_u16)?, c.read("cid", be_u32)?);
-            report.cells.push(Cell { mcc, mnc: mnc.into(), lac: lac.into(), cid: cid.into(), rssi: None });
-        }
-        _ => report.attributes.set(format!("extension_{kind:04x}"), hex(c.take_rest("value"))),
-    }
-    Ok(())
-}
-
-/// `aa:bb:cc:dd:ee:ff,-70,…`; what is no access point stays as text.
-fn wifi_text(said: &str, report: &mut Report) {
-    let fields: Vec<&str> = said.split(',').collect();
-    for pair in fields.chunks(2) {
-        let parsed = match pair {
-            [mac, level] => mac_of(mac).zip(level.trim().parse::<i32>().ok()),
-            _ => None,
-        };
-        match parsed {
-            Some((mac, rssi)) => report.wifi.push(Wifi { mac, rssi: Some(rssi) }),
-            None => report.attributes.set("wifi_text", pair.join(",")),
-        }
-    }
-}
-
-fn mac_of(text: &str) -> Option<Mac> {
-    let bytes = crate::cursor::unhex(&text.replace([':', '-'], ""))?;
-    bytes.try_into().ok().map(Mac)
 }
