@@ -15,6 +15,7 @@ pub mod command;
 pub mod cursor;
 pub mod event;
 pub mod fault;
+pub mod gt06;
 pub mod identity;
 pub mod parts;
 pub mod profile;
@@ -25,4 +26,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL];
