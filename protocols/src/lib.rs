@@ -20,6 +20,7 @@ pub mod identity;
 pub mod parts;
 pub mod profile;
 pub mod registry;
+pub mod script;
 pub mod session;
 pub mod time;
 pub mod wire;

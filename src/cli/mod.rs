@@ -1,3 +1,4 @@
 //! The command line.
 
 pub(crate) mod decode;
+pub(crate) mod protocols;
