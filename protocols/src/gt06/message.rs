@@ -255,9 +255,13 @@ fn obd(r: &mut Reader<'_, '_, '_>, ignition: bool) -> Result<Content, Fault> {
         r.read_only(&[Part::Gps])?;
     }
     let mut values = Attributes::default();
-    for (id, value) in words.split(',').filter_map(|pair| pair.split_once('=')) {
-        values.set(id.to_owned(), value.to_owned());
-        text::obd_value(&mut r.facts.report, id, value);
+    for word in words.split(',').filter(|word| !word.is_empty()) {
+        if let Some((id, value)) = word.split_once('=') {
+            values.set(id.to_owned(), value.to_owned());
+            text::obd_value(&mut r.facts.report, id, value);
+        } else {
+            values.set("code", word.to_owned());
+        }
     }
     let facts = std::mem::take(&mut r.facts);
     let data = Data { time: facts.report.time, ..Data::values(DataKind::Obd, values, bytes.len()) };

@@ -111,18 +111,10 @@ pub(super) fn read(reader: &mut Reader<'_, '_, '_>, width: u8) -> Result<(), Fau
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::{Cursor, unhex};
-    use crate::gt06::alarms::Dialect;
-    use crate::gt06::read::Facts;
-    use crate::profile::Profile;
+    use crate::gt06::read::{Facts, tests};
 
     fn facts(hex: &str, width: u8) -> Facts {
-        let bytes = unhex(hex).unwrap();
-        let mut c = Cursor::new(&bytes, 0, None);
-        let mut reader =
-            Reader { c: &mut c, facts: Facts::default(), offset_s: 0, dialect: Dialect::of(&Profile::default()), x: 0 };
-        reader.read(&[Part::Modules(width)], &[]).unwrap();
-        reader.facts
+        tests::facts(&[Part::Modules(width)], &[], hex).unwrap()
     }
 
     #[test]

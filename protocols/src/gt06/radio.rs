@@ -130,3 +130,53 @@ impl Reader<'_, '_, '_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::FaultKind;
+    use crate::gt06::blocks::Part;
+    use crate::gt06::read::tests::facts;
+
+    fn cells(part: Part, hex: &str) -> Vec<(u16, u16, u32, u64)> {
+        let cells = facts(&[part], &[], hex).unwrap().report.cells;
+        cells.iter().map(|c| (c.mcc, c.mnc, c.lac, c.cid)).collect()
+    }
+
+    #[test]
+    fn the_country_code_tells_the_width_of_the_network_code() {
+        assert_eq!(cells(Part::Tower(Tower::Short), "01cc00287d001f71"), [(460, 0, 10365, 8049)]);
+        assert_eq!(cells(Part::Tower(Tower::Short), "813601 04cb8a00bef3"), [(310, 260, 52106, 48883)]);
+        let long = "81cc0001000025fc000000000618c102";
+        assert_eq!(cells(Part::Tower(Tower::Long), long), [(460, 1, 9724, 102_285_570)]);
+    }
+
+    #[test]
+    fn a_length_of_zero_may_be_followed_by_zeros() {
+        assert_eq!(cells(Part::CountedTower(Tower::Short), "00"), []);
+        let rest = |hex: &str| facts(&[Part::CountedTower(Tower::Short)], &[Part::Level], hex).unwrap().report.battery_percent;
+        assert_eq!(rest("0006"), Some(100.0));
+        assert_eq!(rest(&format!("00{}06", "00".repeat(ZERO_FILL))), Some(100.0));
+    }
+
+    #[test]
+    fn fill_and_repeats_are_no_cells() {
+        let seven = format!("01cc00{}{}{}", "287d001f713e".repeat(2), "0000000000ff", "000000000000".repeat(4));
+        assert_eq!(cells(Part::Towers(Tower::Short, Count::Fixed(7)), &seven).len(), 1);
+    }
+
+    #[test]
+    fn refuses_lists_that_reach_beyond_the_end() {
+        let short = facts(&[Part::Towers(Tower::Short, Count::Said)], &[], "01cc0002287d001f713e");
+        assert_eq!(short.unwrap_err().kind, FaultKind::Truncated);
+        assert_eq!(facts(&[Part::Counted(Entry::Wifi)], &[], "02aabbccddee0138").unwrap_err().kind, FaultKind::Truncated);
+    }
+
+    #[test]
+    fn access_points_in_both_orders() {
+        let wifi = |entry, hex| facts(&[Part::Counted(entry)], &[], hex).unwrap().report.wifi;
+        let expected = [Wifi { mac: Mac([0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 1]), rssi: Some(0x38) }];
+        assert_eq!(wifi(Entry::Wifi, "01aabbccddee0138"), expected);
+        assert_eq!(wifi(Entry::SignalFirst, "010038aabbccddee01"), expected);
+    }
+}

@@ -497,3 +497,92 @@ fn magnitude(n: i64, bit: u8, minus: bool) -> f64 {
     let size = (n & ((1 << bit) - 1)) as f64;
     if minus { -size } else { size }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::cursor::unhex;
+    use crate::profile::Profile;
+
+    /// What these parts read from these bytes.
+    pub(in crate::gt06) fn facts(parts: &[Part], more: &[Part], hex: &str) -> Result<Facts, Fault> {
+        let bytes = unhex(hex).unwrap();
+        let mut c = Cursor::new(&bytes, 0, None);
+        let dialect = Dialect::of(&Profile::default());
+        let mut reader = Reader { c: &mut c, facts: Facts::default(), offset_s: 0, dialect, x: 0 };
+        reader.read(parts, more)?;
+        Ok(reader.facts)
+    }
+
+    fn report(parts: &[Part], hex: &str) -> Report {
+        facts(parts, &[], hex).unwrap().report
+    }
+
+    #[test]
+    fn a_place_as_published() {
+        let r = report(&[Part::Time, Part::Gps], "0b081d112e10cf027ac7eb0c46584900148f");
+        assert_eq!(r.time.unwrap().to_string(), "2011-08-29T17:46:16.000Z");
+        assert_eq!((r.latitude, r.longitude), (Some(23.1116683), Some(114.409285)));
+        assert_eq!((r.valid, r.satellites, r.course_deg, r.ignition), (Some(true), Some(15), Some(143.0), None));
+    }
+
+    #[test]
+    fn refuses_to_call_a_place_valid_that_is_none() {
+        let r = report(&[Part::Gps], "c000000000000000000014b4");
+        assert_eq!((r.valid, r.latitude), (Some(false), None));
+        let r = report(&[Part::Gps], "c0ffffffffffffffff0017ff");
+        assert_eq!((r.valid, r.latitude, r.course_deg), (Some(false), None, None));
+        assert!(r.attributes.get("latitude_raw").is_some());
+    }
+
+    #[test]
+    fn dates_that_cannot_be_are_shown_and_zeros_are_not() {
+        let r = report(&[Part::Time], "1a0d01000000");
+        assert_eq!((r.time, r.attributes.get("time_raw")), (None, Some(&"1a0d01000000".into())));
+        assert_eq!(report(&[Part::Time], "000000000000"), Report::default());
+        assert!(report(&[Part::BcdTime], "26f301000000").attributes.get("time_raw").is_some());
+    }
+
+    #[test]
+    fn levels_and_percents() {
+        for (level, percent) in [(0, 0.0), (1, 16.0), (4, 66.0), (6, 100.0), (7, 7.0), (100, 100.0)] {
+            assert_eq!(report(&[Part::Level], &format!("{level:02x}")).battery_percent, Some(percent));
+        }
+        assert_eq!(report(&[Part::Level], "f1").attributes.get("battery_level_raw"), Some(&0xF1u8.into()));
+    }
+
+    #[test]
+    fn what_may_follow_is_read_as_far_as_it_goes() {
+        let more = [Part::Level, Part::Number("odometer_m", 4, Meaning::OdometerM(1))];
+        let f = facts(&[Part::Info], &more, "4406").unwrap();
+        assert_eq!((f.report.battery_percent, f.report.odometer_m), (Some(100.0), None));
+        let f = facts(&[Part::Info], &more, "44060102").unwrap();
+        assert_eq!(f.report.attributes.get("rest"), Some(&"0102".into()));
+        assert_eq!(facts(&[Part::Time], &more, "0102").unwrap_err().kind, FaultKind::Truncated);
+    }
+
+    #[test]
+    fn numbers_with_sign_bits() {
+        let value = |meaning, hex| report(&[Part::Number("n", 2, meaning)], hex).attributes.get("n").cloned();
+        assert_eq!(value(Meaning::MinusBit(15, 100.0), "8096"), Some((-1.5).into()));
+        assert_eq!(value(Meaning::PlusBit(15, 10.0), "802b"), Some(4.3.into()));
+        assert_eq!(value(Meaning::PlusBit(15, 10.0), "002b"), Some((-4.3).into()));
+        assert_eq!(value(Meaning::Signed(10.0), "fff6"), Some((-1.0).into()));
+    }
+
+    #[test]
+    fn the_number_of_a_sim_may_be_swapped() {
+        let iccid = |hex| report(&[Part::Iccid], hex).attributes.get("iccid").cloned();
+        assert_eq!(iccid("8966051912408052452f"), Some("8966051912408052452".into()));
+        assert_eq!(iccid("980691312079088572f5"), Some("8960191302978058275".into()));
+        assert_eq!(iccid("1234567890123456789f"), Some("1234567890123456789".into()));
+    }
+
+    #[test]
+    fn no_part_reads_beyond_the_end() {
+        let parts = [Part::Gps, Part::TopinFix, Part::Beat, Part::CountedAscii("a"), Part::CountedHex("b"), Part::SignalToNoise];
+        for part in parts {
+            assert_eq!(facts(&[part], &[], "09").unwrap_err().kind, FaultKind::Truncated, "{part:?}");
+        }
+    }
+}

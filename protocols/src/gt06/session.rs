@@ -115,7 +115,10 @@ impl Wire for Gt06 {
             }
             Content::Both(facts, data) => {
                 let mut source = source(&head, facts.report.time.is_some() || data.time.is_some());
-                report(facts.report, facts.located, &mut source, step);
+                // data says its own time; a report has to say more
+                if facts.report != (Report { time: facts.report.time, ..Report::default() }) {
+                    report(facts.report, facts.located, &mut source, step);
+                }
                 step.emit(&mut source, Body::Data(data));
                 Answer::Stored(ack(&head, facts.stamp))
             }
@@ -292,5 +295,111 @@ fn ack(head: &Head<'_>, stamp: [u8; 6]) -> Option<Ack> {
         Reply::Stamp => Some(Ack::Stamp { x, kind, stamp }),
         Reply::StampPlain => Some(Ack::Stamp { x: 0, kind, stamp }),
         Reply::Echo => Some(Ack::Echo { x, kind, body: head.body.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cursor::unhex;
+    use crate::event::Event;
+    use crate::session::{Fate, Opening, Session, Turn};
+    use crate::time::Timestamp;
+    use crate::wire::Machine;
+
+    const LOGIN: &str = "78780d01086120000000001200011d5a0d0a";
+    const POSITION: &str = "78781f121a03010a0000c9026b287c0c3cbd481e14b401cc00287d001f7100028d7f0d0a";
+
+    fn at(uptime_s: u64) -> Now {
+        let utc = Timestamp::parse("2026-03-01T10:00:05Z").unwrap();
+        Now { utc, uptime: Duration::from_secs(uptime_s) }
+    }
+
+    fn open() -> Box<dyn Session> {
+        Machine::<Gt06>::open(Opening { session: SessionId(7), settings: Arc::default(), device: None })
+    }
+
+    /// Hear one frame; tell the fate, the events and what goes back when all is stored with this result.
+    fn hear(session: &mut dyn Session, frame: &str, delivery: Delivery) -> (Option<Fate>, Vec<Event>, String) {
+        let bytes = unhex(frame).unwrap();
+        let mut turn = Turn::default();
+        assert_eq!(session.receive(&bytes, at(0), &mut turn), bytes.len());
+        let mut out = Outgoing::default();
+        if turn.receipt {
+            session.release(delivery, at(0), &mut out);
+        }
+        (turn.fate, turn.events, hex(&out.bytes))
+    }
+
+    fn with_crc(frame: &str) -> String {
+        let mut bytes = unhex(frame).unwrap();
+        let end = bytes.len() - 4;
+        let crc = crate::parts::checksum::crc_itu(&bytes[2..end]).to_be_bytes();
+        bytes[end..end + 2].copy_from_slice(&crc);
+        hex(&bytes)
+    }
+
+    #[test]
+    fn a_login_identifies_and_its_serial_comes_back() {
+        let mut session = open();
+        let (fate, events, reply) = hear(&mut *session, LOGIN, Delivery::Stored);
+        assert_eq!((fate, events.len()), (Some(Fate::Handled(Handled::Handshake)), 0));
+        assert_eq!(reply, "787805010001d9dc0d0a");
+        assert_eq!(session.device_id().unwrap().as_str(), "861200000000012");
+    }
+
+    #[test]
+    fn nothing_is_said_to_an_unknown_device_or_about_an_unidentified_one() {
+        assert_eq!(hear(&mut *open(), LOGIN, Delivery::UnknownDevice).2, "");
+        let (fate, events, reply) = hear(&mut *open(), &with_crc(POSITION), Delivery::Stored);
+        assert_eq!((fate, events.len(), reply.as_str()), (Some(Fate::Reject(FaultKind::Unidentified)), 0, ""));
+    }
+
+    #[test]
+    fn a_repeat_has_the_id_of_the_first_whatever_its_serial() {
+        let mut session = open();
+        hear(&mut *session, LOGIN, Delivery::Stored);
+        let frame = with_crc(POSITION);
+        let (_, first, _) = hear(&mut *session, &frame, Delivery::Stored);
+        let (_, again, _) = hear(&mut *session, &with_crc(&frame.replace("0002", "0009")), Delivery::Refused);
+        assert_eq!(first.len(), 1);
+        assert_eq!(first[0].id, again[0].id);
+    }
+
+    #[test]
+    fn undated_reports_differ_by_serial() {
+        let mut session = open();
+        hear(&mut *session, LOGIN, Delivery::Stored);
+        let ids: Vec<_> = ["0002", "0003"]
+            .map(|serial| with_crc(&format!("78780a134404040001{serial}00000d0a")))
+            .iter()
+            .map(|frame| hear(&mut *session, frame, Delivery::Stored).1[0].id)
+            .collect();
+        assert_ne!(ids[0], ids[1]);
+    }
+
+    #[test]
+    fn the_zone_of_the_login_is_for_local_types_only() {
+        let mut session = open();
+        hear(&mut *session, &with_crc("78781101086120000000001270003200000100000d0a"), Delivery::Stored);
+        let (_, local, _) = hear(&mut *session, &with_crc(POSITION), Delivery::Stored);
+        assert_eq!(local[0].body.time().unwrap().to_string(), "2026-03-01T02:00:00.000Z");
+        let utc = POSITION.replacen("1f12", "2222", 1).replace("1f710002", "1f710000000002");
+        let (_, utc, _) = hear(&mut *session, &with_crc(&utc), Delivery::Stored);
+        assert_eq!(utc[0].body.time().unwrap().to_string(), "2026-03-01T10:00:00.000Z");
+    }
+
+    #[test]
+    fn a_date_is_moved_by_1024_weeks_only_into_the_past() {
+        let mut session = open();
+        hear(&mut *session, LOGIN, Delivery::Stored);
+        let mut dated = |date: &str| {
+            let frame = with_crc(&POSITION.replacen("1a0301", date, 1));
+            hear(&mut *session, &frame, Delivery::Stored).1[0].body.time().unwrap().to_string()
+        };
+        assert_eq!(dated("060710"), "2026-03-01T10:00:00.000Z");
+        assert_eq!(dated("0c0101"), "2012-01-01T10:00:00.000Z");
     }
 }

@@ -163,7 +163,7 @@ const LONG_CELL: Part = Part::CountedTower(Tower::Long);
 /// The layouts of GT06, sorted by form and type; of a type the first whose length fits.
 static ROWS: &[Row] = &[
     row(0x01, ANY, "login", &[], &[]).does(Does::Login),
-    row(0x10, ANY, "position", &[TIME, GPS], &[]).local(),
+    row(0x10, ANY, "position", &[TIME, GPS], &[Part::Number("reserved", 2, Meaning::Ignored)]).local(),
     row(0x11, one(0x13), "cell", &[TIME, CELL], &[]).local(),
     row(0x11, ANY, "position", &[TIME, GPS, Part::Tower(Tower::WideMnc)], &[]).local(),
     row(0x12, one(0x21), "position, Benway", POSITION, &[Part::InputWord]).local(),
