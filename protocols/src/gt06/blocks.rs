@@ -90,6 +90,8 @@ pub(super) enum Tower {
     Short,
     /// Area u16, cell u32.
     Wide,
+    /// Seven bytes in all behind the country code: a network code of one byte leaves four for the cell, one of two three.
+    Nine,
     /// Network u16 always, area u16, cell u24.
     ShortMnc,
     /// Network u16 always, area u16, cell u32.
@@ -188,7 +190,7 @@ impl Tower {
     const fn bytes(self) -> usize {
         match self {
             Self::Short => 8,
-            Self::Wide | Self::ShortMnc => 9,
+            Self::Wide | Self::Nine | Self::ShortMnc => 9,
             Self::WideMnc => 10,
             Self::Long => 15,
         }

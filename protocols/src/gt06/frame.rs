@@ -32,8 +32,9 @@ const MAX_BASIC: usize = 260;
 pub(super) const MAX_EXTENDED: usize = 4096;
 /// Marks, length, type, serial, CRC and end.
 const MIN_FRAME: usize = 10;
-/// How many `0D 0A` are tried as the end of a frame whose length is wrong; binary payloads hold one by chance in 64 KiB, texts a few.
-const MAX_ENDS: usize = 16;
+/// How many `0D 0A` are tried as the end of a frame whose length is wrong, and how many marks as the start of the next one: each try
+/// costs a CRC. Binary payloads hold an end by chance in 64 KiB, texts a few.
+const MAX_TRIES: usize = 8;
 
 /// The dash-cam report: half of the published ones carry a wrong CRC, from several models.
 const UNRELIABLE_KIND: u8 = 0x95;
@@ -100,7 +101,8 @@ fn at_mark(input: &[u8], topin: bool, quiet: bool) -> Cut<'_> {
         },
         _ => match first_proven(input, cap, topin) {
             Some(cut) => cut,
-            None if quiet || input.len() >= cap => Cut::Skip(2, wrong_length()),
+            // only what lies within the cap decides, however much is there
+            None if quiet || input.len() >= cap => broken(input.get(..cap).unwrap_or(input), topin),
             None => Cut::More,
         },
     }
@@ -109,31 +111,65 @@ fn at_mark(input: &[u8], topin: bool, quiet: bool) -> Cut<'_> {
 /// The length does not lead to an end. Whichever ends first: this frame by its CRC, this frame as Topin, or a frame behind it
 /// (which shows that this one is broken).
 fn first_proven(input: &[u8], cap: usize, topin: bool) -> Option<Cut<'_>> {
-    let as_topin = if is_extended(input) { Size::No } else { topin::size(input) };
     let window = input.get(..cap).unwrap_or(input);
-    let ends = window.windows(2).enumerate().filter(|(_, w)| *w == END).map(|(at, _)| at + 2);
-    for end in ends.take(MAX_ENDS) {
-        let raw = input.get(..end)?;
-        if end >= MIN_FRAME && crc(raw).is_some_and(|(found, expected)| found == expected) {
-            return Some(Cut::Frame(judged(raw, MISCOUNTED)));
+    let own = own_end(window);
+    let next = next_frame(window, topin);
+    match (own, next) {
+        (Some((end, form)), next) if next.is_none_or(|(other, _)| end <= other) => {
+            Some(if form == TOPIN { topin_frame(input, end) } else { Cut::Frame(judged(input.get(..end)?, MISCOUNTED)) })
         }
-        if as_topin == Size::Is(end) {
-            return Some(topin_frame(input, end));
-        }
-        if let Some(start) = (2..end).find(|start| raw.get(*start..).is_some_and(|frame| proven(frame, topin))) {
-            return Some(Cut::Skip(start, wrong_length()));
-        }
+        (_, Some((_, start))) => Some(Cut::Skip(start, wrong_length())),
+        _ => None,
     }
-    None
 }
 
-/// Whether these bytes are one whole frame beyond doubt.
-fn proven(raw: &[u8], topin: bool) -> bool {
-    if mark(raw.get(..2).unwrap_or_default()).is_none() {
-        return false;
-    }
-    let by_crc = declared(raw) == Some(raw.len()) && crc(raw).is_some_and(|(found, expected)| found == expected);
-    by_crc || topin && !is_extended(raw) && topin::size(raw) == Size::Is(raw.len())
+/// Where the frame that starts here ends, whatever its length says, and by which rules.
+fn own_end(window: &[u8]) -> Option<(usize, u8)> {
+    let as_topin = if is_extended(window) { Size::No } else { topin::size(window) };
+    let ends = window.windows(2).enumerate().filter(|(_, w)| *w == END).map(|(at, _)| at + 2);
+    ends.take(MAX_TRIES).find_map(|end| {
+        let by_crc = end >= MIN_FRAME && window.get(..end).is_some_and(crc_holds);
+        let form = if by_crc { Some(BASIC) } else { (as_topin == Size::Is(end)).then_some(TOPIN) };
+        form.map(|form| (end, form))
+    })
+}
+
+/// End and start of the whole frame behind this one that ends first.
+fn next_frame(window: &[u8], topin: bool) -> Option<(usize, usize)> {
+    let candidates = later_marks(window).filter_map(|start| {
+        let rest = window.get(start..)?;
+        let size = match topin::size(rest) {
+            Size::Is(n) if topin && !is_extended(rest) => n,
+            _ => declared(rest)?,
+        };
+        let frame = rest.get(..size).filter(|frame| frame.ends_with(&END))?;
+        Some((start, frame))
+    });
+    let proven = candidates
+        .take(MAX_TRIES)
+        .filter(|(_, frame)| crc_holds(frame) || topin && !is_extended(frame) && topin::size(frame) == Size::Is(frame.len()));
+    proven.map(|(start, frame)| (start + frame.len(), start)).min()
+}
+
+/// How much of a broken beginning to throw away: up to where a frame may have begun that is not all there yet.
+fn broken(input: &[u8], topin: bool) -> Cut<'_> {
+    let unfinished = |start: &usize| {
+        let rest = input.get(*start..).unwrap_or_default();
+        let cap = if is_extended(rest) { MAX_EXTENDED } else { MAX_BASIC };
+        let gt06 = declared(rest).is_none_or(|total| total > rest.len() && total <= cap);
+        gt06 || topin && !is_extended(rest) && topin::size(rest) == Size::More
+    };
+    let half_a_mark = usize::from(matches!(input.last(), Some(0x78 | 0x79)));
+    let n = later_marks(input).find(unfinished).unwrap_or(input.len() - half_a_mark);
+    Cut::Skip(n.max(2).min(input.len()), wrong_length())
+}
+
+fn later_marks(input: &[u8]) -> impl Iterator<Item = usize> {
+    input.windows(2).enumerate().skip(2).filter(|(_, w)| is_mark(w)).map(|(at, _)| at)
+}
+
+fn crc_holds(raw: &[u8]) -> bool {
+    raw.len() >= MIN_FRAME && crc(raw).is_some_and(|(found, expected)| found == expected)
 }
 
 fn judged(raw: &[u8], flags: u8) -> Frame<'_> {
@@ -173,7 +209,11 @@ fn is_extended(input: &[u8]) -> bool {
 }
 
 fn mark(input: &[u8]) -> Option<usize> {
-    input.windows(2).position(|w| matches!(w, [0x78, 0x78] | [0x79, 0x79]))
+    input.windows(2).position(is_mark)
+}
+
+fn is_mark(pair: &[u8]) -> bool {
+    matches!(pair, [0x78, 0x78] | [0x79, 0x79])
 }
 
 fn garbage<'b>(n: usize) -> Cut<'b> {
@@ -248,7 +288,8 @@ mod tests {
         assert_eq!(told(&format!("78780a1344{HEARTBEAT}"), false, false), "skip 5 length");
         assert_eq!(told(&format!("7979ffff94{HEARTBEAT}"), false, false), "skip 5 length");
         assert_eq!(told("7979ffff94", false, false), "more");
-        assert_eq!(told("7979ffff94", false, true), "skip 2 length");
+        assert_eq!(told("7979ffff94", false, true), "skip 5 length");
+        assert_eq!(told("7979ffff9478780a13", false, true), "skip 5 length", "a frame may have begun");
     }
 
     #[test]

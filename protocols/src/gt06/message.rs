@@ -203,6 +203,7 @@ const BINARY: &str = "application/octet-stream";
 
 fn imei(r: &mut Reader<'_, '_, '_>) -> Result<[u8; 8], Fault> {
     let bytes = r.c.bytes("imei", 8)?;
+    r.c.show(|| hex(bytes).split_off(1));
     Ok(bytes.first_chunk().copied().unwrap_or_default())
 }
 

@@ -27,7 +27,7 @@ impl Reader<'_, '_, '_> {
     fn area_and_cell(&mut self, tower: Tower) -> Result<(u32, u64), Fault> {
         let (lac, cid) = match tower {
             Tower::Short | Tower::ShortMnc => (2, 3),
-            Tower::Wide | Tower::WideMnc => (2, 4),
+            Tower::Wide | Tower::Nine | Tower::WideMnc => (2, 4),
             Tower::Long => (4, 8),
         };
         let lac = self.uint("lac", lac)?;
@@ -44,8 +44,10 @@ impl Reader<'_, '_, '_> {
     }
 
     pub(super) fn tower(&mut self, tower: Tower) -> Result<(), Fault> {
+        let from = self.c.remaining();
         let (mcc, mnc) = self.operator(matches!(tower, Tower::ShortMnc | Tower::WideMnc))?;
-        let (lac, cid) = self.area_and_cell(tower)?;
+        let two_bytes = from - self.c.remaining() == 4;
+        let (lac, cid) = self.area_and_cell(if tower == Tower::Nine && two_bytes { Tower::Short } else { tower })?;
         self.add_cell(Cell { mcc, mnc, lac, cid, rssi: None });
         Ok(())
     }
@@ -147,6 +149,8 @@ mod tests {
     fn the_country_code_tells_the_width_of_the_network_code() {
         assert_eq!(cells(Part::Tower(Tower::Short), "01cc00287d001f71"), [(460, 0, 10365, 8049)]);
         assert_eq!(cells(Part::Tower(Tower::Short), "813601 04cb8a00bef3"), [(310, 260, 52106, 48883)]);
+        assert_eq!(cells(Part::Tower(Tower::Nine), "813601 04cb8a00bef3"), [(310, 260, 52106, 48883)]);
+        assert_eq!(cells(Part::Tower(Tower::Nine), "01cc0025030328e7a0"), [(460, 0, 9475, 53_012_384)]);
         let long = "81cc0001000025fc000000000618c102";
         assert_eq!(cells(Part::Tower(Tower::Long), long), [(460, 1, 9724, 102_285_570)]);
     }

@@ -313,7 +313,8 @@ const OBD6_WARM: &[Part] = &[
 ];
 
 const SEEWORLD_CELL: Part = Part::CountedTower(Tower::Wide);
-const SEEWORLD_ALARM: &[Part] = &[TIME, GPS, SEEWORLD_CELL, INFO, LEVEL, RSSI, ALARM, LANGUAGE];
+/// As long as an ordinary alarm with a two-byte network code.
+const SEEWORLD_ALARM: &[Part] = &[TIME, GPS, Part::CountedTower(Tower::Nine), INFO, LEVEL, RSSI, ALARM, LANGUAGE];
 const SEEWORLD: &[Part] = &[TIME, GPS, Part::Tower(Tower::Wide), ACC, MODE, STORED];
 const SEEWORLD_MORE: &[Part] = &[
     ODOMETER,
