@@ -177,6 +177,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_may_follow_and_does_not_fit_is_kept_as_bytes() {
+        let f = facts(&[Part::Level], &[Part::Counted(Entry::Wifi)], "0602aabbccddee0138").unwrap();
+        assert_eq!(f.report.wifi, []);
+        assert_eq!(f.report.attributes.get("rest"), Some(&"02aabbccddee0138".into()));
+    }
+
+    #[test]
     fn access_points_in_both_orders() {
         let wifi = |entry, hex| facts(&[Part::Counted(entry)], &[], hex).unwrap().report.wifi;
         let expected = [Wifi { mac: Mac([0xAA, 0xBB, 0xCC, 0xDD, 0xEE, 1]), rssi: Some(0x38) }];

@@ -49,20 +49,34 @@ pub(super) struct Reader<'a, 'c, 't> {
 }
 
 impl<'a> Reader<'a, '_, '_> {
-    /// Read all of `parts`, then those of `more` that are there, then keep what is left.
+    /// Read all of `parts`, then those of `more` that are there, then keep what is left. What may follow is not certain enough to
+    /// refuse a place for its sake: where it does not fit it is kept as it is.
     pub(super) fn read(&mut self, parts: &[Part], more: &[Part]) -> Result<(), Fault> {
         self.read_only(parts)?;
         for part in more {
             if self.c.remaining() < part.least().max(1) {
                 break;
             }
-            self.part(*part)?;
+            let before = self.c.rest();
+            let lists = (self.facts.report.cells.len(), self.facts.report.wifi.len());
+            if self.part(*part).is_err() {
+                self.facts.report.cells.truncate(lists.0);
+                self.facts.report.wifi.truncate(lists.1);
+                self.c.take_rest("rest");
+                self.keep(before);
+                return Ok(());
+            }
         }
         let rest = self.c.take_rest("rest");
+        self.keep(rest);
+        Ok(())
+    }
+
+    /// Bytes without a known meaning, unless they are fill.
+    fn keep(&mut self, rest: &[u8]) {
         if rest.iter().any(|b| *b != 0) {
             self.facts.attribute("rest", hex(rest));
         }
-        Ok(())
     }
 
     /// Read these parts and leave the rest.
@@ -559,6 +573,8 @@ pub(super) mod tests {
         let f = facts(&[Part::Info], &more, "44060102").unwrap();
         assert_eq!(f.report.attributes.get("rest"), Some(&"0102".into()));
         assert_eq!(facts(&[Part::Time], &more, "0102").unwrap_err().kind, FaultKind::Truncated);
+        let f = facts(&[Part::Level], &[Part::CountedAscii("card")], "06094142").unwrap();
+        assert_eq!(f.report.attributes.get("rest"), Some(&"094142".into()));
     }
 
     #[test]

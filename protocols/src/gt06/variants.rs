@@ -368,6 +368,7 @@ const SL4X: &[Part] = &[ACC, MODE, STORED, ODOMETER, ALTITUDE];
 /// The length byte before the cell is 10, its size, and behind it stands an ordinary status.
 const SL4X_ALARM: &[Part] = &[TIME, GPS, Part::CountedTower(Tower::WideMnc), INFO, LEVEL, RSSI, ALARM, LANGUAGE];
 
+/// Of the two voltages the first is 12 to 14 V in every published frame, the second 4 V: supply and cell, in this order.
 const X1: &[Part] = &[
     Part::Number("alarm_word", 4, Meaning::Attribute),
     TIME,
@@ -376,8 +377,8 @@ const X1: &[Part] = &[
     ODOMETER,
     Part::Tower(Tower::Wide),
     Part::Number("driver_id", 4, Meaning::Attribute),
-    BATTERY,
     POWER,
+    BATTERY,
 ];
 
 const TYPED: &[Part] = &[TIME, GPS, MODE, STORED, Part::TypedTower];
