@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use protocols::PROTOCOLS;
-use protocols::script::{Action, Expect, Script};
+use protocols::cursor::hex;
+use protocols::script::{Action, Expect, Pattern, Script};
 use serde_json::Value;
 
 use super::device::Line;
 use super::repository;
+
+/// The byte that begins an escape, of protocols that have one.
+const ESCAPES: [(&str, u8); 1] = [("jt808", 0x7D)];
 
 /// One recorded conversation.
 pub(crate) struct Fixture {
@@ -66,13 +70,32 @@ impl Fixture {
             let _ = line.send(bytes);
             for expected in &item.expected {
                 let Expect::Sent(pattern) = &expected.what else { continue };
-                let reply = line.receive(pattern.0.len());
-                let reply = reply.unwrap_or_else(|e| panic!("{name}, line {}: no reply: {e}", expected.line));
-                assert!(pattern.fits(&reply), "{name}, line {}: got {}", expected.line, protocols::cursor::hex(&reply));
+                let reply = self.reply(&mut line, pattern);
+                reply.unwrap_or_else(|e| panic!("{name}, line {}: {e}", expected.line));
             }
         }
         line.finish();
         let rest = line.receive_to_end();
-        assert!(rest.is_empty(), "{name}: at the end came {}", protocols::cursor::hex(&rest));
+        assert!(rest.is_empty(), "{name}: at the end came {}", hex(&rest));
+    }
+    /// Read one reply. A byte that may be anything may also be one that the protocol writes as two.
+    fn reply(&self, line: &mut Line, pattern: &Pattern) -> Result<(), String> {
+        let escape = ESCAPES.iter().find(|(protocol, _)| *protocol == self.protocol).map(|(_, byte)| *byte);
+        let mut reply = Vec::new();
+        let mut next = |reply: &mut Vec<u8>| {
+            let byte = line.receive(1).map_err(|e| format!("after {}: {e}", hex(reply)))?[0];
+            reply.push(byte);
+            Ok::<_, String>(byte)
+        };
+        for wanted in &pattern.0 {
+            let byte = next(&mut reply)?;
+            if wanted.is_none() && Some(byte) == escape {
+                next(&mut reply)?;
+            }
+            if wanted.is_some_and(|wanted| wanted != byte) {
+                return Err(format!("this is not what was expected: {}", hex(&reply)));
+            }
+        }
+        Ok(())
     }
 }
