@@ -1,36 +1,46 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
+//!
+//! ```text
+//!   socket ─▶ listener ─▶ connection ─▶ protocols::Session ─▶ record ─▶ sink (Kafka | journal)
+//!      ▲                      │  ▲                                              │
+//!      └── acknowledgement ◀──┘  └──── receipts (longest stored prefix) ◀───────┘ reports
+//! ```
 
+mod admin;
+mod agent;
 mod cli;
+mod clock;
+mod config;
+mod connection;
 mod contract;
+mod gateway;
+mod journal;
+mod ledger;
+mod listener;
+mod logging;
+mod proxy;
+mod receipts;
+mod record;
+mod serve;
+mod sessions;
+mod sink;
+mod telemetry;
 
-use protocols::time::Timestamp;
 use std::io;
+use std::process::ExitCode;
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["decode", "--jsonl"] => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-            let now = Timestamp::from_millis(now.as_millis() as i64);
-            if let Err(e) = cli::decode::jsonl(io::stdin().lock(), io::BufWriter::new(io::stdout().lock()), now) {
-                eprintln!("navgate: {e}");
-                std::process::exit(1);
-            }
-        }
-        ["protocols", "--json"] => {
-            let names: Vec<_> = protocols::PROTOCOLS.iter().map(|p| serde_json::json!({"name": p.name})).collect();
-            println!("{}", serde_json::to_string(&names).unwrap());
-        }
-        ["contract", ..] => {
-            let command = <contract::ContractArgs as clap::Args>::augment_args(clap::Command::new("navgate contract"));
-            let matches = command.get_matches_from(std::env::args().skip(1));
-            let result = <contract::ContractArgs as clap::FromArgMatches>::from_arg_matches(&matches)
-                .map_err(io::Error::other)
-                .and_then(|args| contract::print(&args, &mut io::stdout().lock()));
-            if result.is_err_and(|e| e.kind() != io::ErrorKind::BrokenPipe) {
-                std::process::exit(1);
-            }
-        }
-        _ => std::process::exit(2),
-    }
+use clap::Parser;
+use cli::Exit;
+use cli::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { config } => cli::serve::run(&config),
+        Command::CheckConfig { file } => cli::check::run(&file, config::environment(), io::stdout().lock(), io::stderr().lock()),
+        Command::Protocols(args) => return cli::protocols::run(&args),
+        Command::Decode(args) => return cli::decode::run(&args),
+        Command::Events(args) => cli::events::run(&args),
+        Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
+    };
+    done.map_or_else(Exit::report, |()| ExitCode::SUCCESS)
 }

@@ -16,6 +16,7 @@ pub mod cursor;
 pub mod event;
 pub mod fault;
 pub mod identity;
+pub mod jt808;
 pub mod outcome;
 pub mod parts;
 pub mod profile;
@@ -27,4 +28,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&jt808::PROTOCOL];

@@ -5,11 +5,13 @@
 mod common;
 
 use std::fmt::Write;
+use std::path::Path;
 use std::{env, fs};
 
-use common::{Fixture, fixtures};
+use common::{Fixture, fixtures, of_protocol};
+use protocols::PROTOCOLS;
 use protocols::parts::checksum::luhn;
-use protocols::script::{Options, check, run, update};
+use protocols::script::{Options, check, fuzz_script, fuzz_session, run, update};
 
 /// Identities that are in no range of invented ones and belong to nobody: why they are right.
 const EXCEPTIONS: &[(&str, &str)] = &[("123456789012345", "counted up; what tools take for a device that is known beforehand")];
@@ -34,13 +36,16 @@ fn numbers(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+fn writing() -> bool {
+    env::var_os("UPDATE_FIXTURES").is_some_and(|v| v == "1")
+}
+
 #[test]
 fn every_conversation_goes_as_recorded() {
-    let write = env::var_os("UPDATE_FIXTURES").is_some_and(|v| v == "1");
     let mut failures = String::new();
     for fixture in fixtures() {
         let Fixture { protocol, path, script } = &fixture;
-        let result = if write {
+        let result = if writing() {
             update(protocol, script).map(|new| {
                 if new.lines().ne(script.lines()) {
                     fs::write(path, new).unwrap();
@@ -81,6 +86,46 @@ fn every_identity_is_invented() {
                 fixture.name()
             );
         }
+    }
+}
+
+/// The first byte of a seed says in pieces of how many bytes the rest is heard.
+const SEED_PIECES: u8 = 16;
+
+/// Seeds are small: the fuzzer finds the long way itself, and every one of them is run by every test.
+const SEED_BYTES: usize = 1024;
+
+#[test]
+fn every_protocol_has_a_seed_for_the_fuzzer() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/session");
+    for protocol in PROTOCOLS {
+        let seed = folder.join(protocol.name);
+        if seed.exists() {
+            continue;
+        }
+        assert!(writing(), "{protocol:?} has no seed: UPDATE_FIXTURES=1 cargo test -p protocols --test fixtures");
+        let conversations = of_protocol(protocol).into_iter().map(|fixture| fixture.script.bytes());
+        let longest = conversations.filter(|bytes| bytes.len() <= SEED_BYTES).max_by_key(Vec::len).unwrap();
+        fs::write(seed, [vec![SEED_PIECES], longest].concat()).unwrap();
+    }
+}
+
+#[test]
+fn everything_that_the_fuzzer_keeps_passes() {
+    let corpus = |target: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect::<Vec<_>>()
+    };
+    for data in corpus("session") {
+        fuzz_session(PROTOCOLS, &data);
+    }
+    for text in corpus("script") {
+        fuzz_script(PROTOCOLS, &String::from_utf8_lossy(&text));
+    }
+    for fixture in fixtures() {
+        let text = fixture.script.lines().fold(String::new(), |text, line| text + line + "\n");
+        fuzz_script(&[fixture.protocol], &text);
     }
 }
 

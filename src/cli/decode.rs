@@ -1,140 +1,189 @@
-//! `navgate decode`: what bytes mean.
+//! `navgate decode`: what bytes mean, for a person or for a program.
 
-use std::io::{self, BufRead, Write};
-use std::sync::Arc;
-use std::time::Duration;
+mod explain;
+mod human;
+mod json;
+mod jsonl;
+mod walk;
 
-use protocols::cursor::{hex, unhex};
-use protocols::event::{Event, serialize_event};
-use protocols::fault::Fault;
-use protocols::identity::{DeviceId, SessionId};
-use protocols::profile::Settings;
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use protocols::PROTOCOLS;
+use protocols::cursor::unhex;
+use protocols::identity::DeviceId;
 use protocols::registry::{self, Protocol, Recognised};
-use protocols::session::{Delivery, Opening, Outgoing, Session, Turn};
-use protocols::time::{Now, Timestamp};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use protocols::script::unescape;
+use protocols::time::Timestamp;
+
+use walk::{Piece, walk};
 
 /// Longer than any protocol waits for more bytes before it decides with what it has.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// One line of input: a fresh session.
-#[derive(Debug, Deserialize)]
-struct Request {
-    #[serde(default)]
-    id: serde_json::Value,
-    #[serde(default)]
-    protocol: Option<String>,
-    #[serde(default)]
-    device_id: Option<String>,
-    #[serde(default)]
-    frames: Vec<String>,
-}
+/// Most bytes that are read from the standard input: a day of one car's traffic has some MB.
+const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
-/// One line of output.
-#[derive(Debug, Default, Serialize)]
-struct Answer {
-    id: serde_json::Value,
-    protocol: Option<&'static str>,
-    device_id: Option<DeviceId>,
-    events: Vec<Told>,
-    replies: Vec<String>,
-    faults: Vec<Fault>,
-    residue: usize,
-}
-
-/// An event as the contract has it, without what only a gateway knows.
-#[derive(Debug)]
-struct Told {
-    event: Event,
-    device: Option<DeviceId>,
-    protocol: &'static str,
-}
-
-impl Serialize for Told {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        let device = self.device.as_ref().map_or("", DeviceId::as_str);
-        serialize_event(&mut map, &self.event, device, self.protocol)?;
-        map.end()
-    }
-}
-
-/// Read requests, one JSON object a line, and answer each with a line.
+/// Shows bytes of a device field by field, with the events they become and the replies they get.
 ///
-/// # Errors
-/// A line that is not such an object, named by its number; and those of the streams.
-pub(crate) fn jsonl(input: impl BufRead, mut output: impl Write, now: Timestamp) -> io::Result<()> {
-    for (number, line) in input.lines().enumerate() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {e}", number + 1));
-        let request: Request = serde_json::from_str(&line).map_err(|e| invalid(e.to_string()))?;
-        let answer = answer(request, now).map_err(invalid)?;
-        serde_json::to_writer(&mut output, &answer)?;
-        output.write_all(b"\n")?;
-    }
-    output.flush()
+/// BYTES is hex if it is whole hex bytes, else text in which \r, \n and \xNN stand for what cannot be typed.
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// Bytes as on the wire, one or more frames; `-` reads them from the standard input
+    #[arg(value_name = "BYTES", required_unless_present = "jsonl", allow_hyphen_values = true)]
+    bytes: Option<String>,
+    /// The protocol (see `navgate protocols`); recognised from the first bytes if absent
+    #[arg(long, value_name = "NAME")]
+    protocol: Option<String>,
+    /// The device that the connection belongs to, for frames that do not say it
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// One JSON object a frame instead of tables
+    #[arg(long)]
+    json: bool,
+    /// For a damaged frame: what is wrong, and what it would be if repaired
+    #[arg(long)]
+    explain: bool,
+    /// BYTES is hex, whatever it looks like
+    #[arg(long)]
+    hex: bool,
+    /// BYTES is text, whatever it looks like
+    #[arg(long, conflicts_with = "hex")]
+    text: bool,
+    /// Answer requests, one JSON object a line, from the standard input
+    #[arg(long, conflicts_with_all = ["bytes", "protocol", "device", "json", "explain", "hex", "text"])]
+    jsonl: bool,
 }
 
-fn answer(request: Request, utc: Timestamp) -> Result<Answer, String> {
-    let mut bytes = Vec::new();
-    for frame in &request.frames {
-        bytes.extend(unhex(frame).ok_or_else(|| format!("`{frame}` is not hex"))?);
-    }
-    let protocol = match &request.protocol {
-        Some(name) => Some(registry::find(name).ok_or_else(|| format!("there is no protocol `{name}`; see `navgate protocols`"))?),
-        None => match registry::recognise(&bytes) {
-            Recognised::As(protocol) => Some(protocol),
-            Recognised::Undecided(_) | Recognised::No => None,
-        },
+/// What went wrong, and whose fault it is.
+#[derive(Debug)]
+enum Failure {
+    /// The command line asks for what there is not.
+    Usage(String),
+    /// The input or the output.
+    Input(String),
+}
+
+/// Runs the command. Exit status 0: all bytes were decoded; 1: some were not; 2: wrong usage.
+pub(crate) fn run(args: &DecodeArgs) -> ExitCode {
+    let status = match decode(args) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => return ExitCode::from(1),
+        Err(Failure::Usage(what)) => (2, what),
+        Err(Failure::Input(what)) => (1, what),
     };
-    let mut answer = Answer { id: request.id, residue: bytes.len(), ..Answer::default() };
-    if let Some(protocol) = protocol {
-        let device = request.device_id.as_deref().and_then(DeviceId::normalise);
-        decode(protocol, device, &bytes, utc, &mut answer);
-    }
-    Ok(answer)
+    let (code, what) = status;
+    let _ = writeln!(io::stderr(), "navgate decode: {what}");
+    ExitCode::from(code)
 }
 
-fn decode(protocol: &'static Protocol, device: Option<DeviceId>, bytes: &[u8], utc: Timestamp, answer: &mut Answer) {
-    let opening = Opening { session: SessionId(0), settings: Arc::new(Settings::default()), device };
-    let mut session = (protocol.open)(opening);
-    let mut turn = Turn::observed(false);
-    let mut at = 0;
-    let mut now = Now { utc, uptime: Duration::ZERO };
-    answer.protocol = Some(protocol.name);
-    loop {
-        let used = session.receive(&bytes[at..], now, &mut turn);
-        at += used;
-        take(&mut *session, protocol, now, &mut turn, answer);
-        if used == 0 {
-            // nobody will send more: let it decide with what it has, once
-            if now.uptime >= QUIET {
-                break;
-            }
-            now.uptime += QUIET;
+/// Whether all bytes were decoded.
+fn decode(args: &DecodeArgs) -> Result<bool, Failure> {
+    let failed = |e: io::Error| Failure::Input(e.to_string());
+    if args.jsonl {
+        jsonl::answer_lines(io::stdin().lock(), io::BufWriter::new(io::stdout().lock()), now()).map_err(failed)?;
+        return Ok(true);
+    }
+    let known = args.protocol.as_deref().map(named).transpose()?;
+    let device = args
+        .device
+        .as_deref()
+        .map(|id| DeviceId::normalise(id).ok_or_else(|| Failure::Usage(format!("`{id}` is no identity of a device"))));
+    let device = device.transpose()?;
+    let form = match (args.hex, args.text) {
+        (true, _) => Form::Hex,
+        (_, true) => Form::Text,
+        _ => Form::Either,
+    };
+    let bytes = match args.bytes.as_deref() {
+        Some("-") => from_stdin(form)?,
+        given => form.read(given.unwrap_or_default()).map_err(Failure::Usage)?,
+    };
+    if bytes.is_empty() {
+        return Err(Failure::Usage("there are no bytes".into()));
+    }
+    let protocol = known.map_or_else(|| recognised(&bytes), Ok)?;
+    let heard = walk(protocol, device.as_ref(), &bytes, now());
+    let whole = !heard.pieces.iter().any(Piece::is_refused);
+    let mut out = anstream::AutoStream::auto(io::stdout().lock());
+    let written = if args.json {
+        json::write(&mut out, &heard, args.explain, now())
+    } else {
+        human::write(&mut out, &heard, args.explain, now())
+    };
+    match written.and_then(|()| out.flush()) {
+        Ok(()) => Ok(whole),
+        // whoever reads has seen enough
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(whole),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn named(name: &str) -> Result<&'static Protocol, Failure> {
+    registry::find(name).ok_or_else(|| Failure::Usage(format!("there is no protocol `{name}`; see `navgate protocols`")))
+}
+
+fn recognised(bytes: &[u8]) -> Result<&'static Protocol, Failure> {
+    match registry::recognise(bytes) {
+        Recognised::As(protocol) => Ok(protocol),
+        Recognised::Undecided(_) | Recognised::No => {
+            let possible =
+                |p: &&&Protocol| (p.probe)(bytes.get(..registry::PROBE_WINDOW).unwrap_or(bytes)) != protocols::wire::Probe::No;
+            let names: Vec<_> = PROTOCOLS.iter().filter(possible).map(|p| p.name).collect();
+            let may = if names.is_empty() {
+                "it looks like none that is known".to_owned()
+            } else {
+                format!("it may be {}", names.join(", "))
+            };
+            let hint =
+                "say which with --protocol NAME (`navgate protocols` lists them), and how BYTES is written with --hex or --text";
+            Err(Failure::Input(format!("the protocol cannot be told from these bytes: {may}; {hint}")))
         }
     }
-    answer.residue = bytes.len() - at;
-    answer.device_id = session.device_id().cloned();
 }
 
-fn take(session: &mut dyn Session, protocol: &'static Protocol, now: Now, turn: &mut Turn, answer: &mut Answer) {
-    for reject in turn.skipped.take().into_iter().chain(turn.reject.take()).chain(turn.notices.drain(..)) {
-        answer.faults.push(reject.fault);
-    }
-    for kind in &turn.tolerated {
-        answer.faults.push(Fault::new(*kind, 0, "tolerated"));
-    }
-    let device = session.device_id().cloned();
-    answer.events.extend(turn.events.drain(..).map(|event| Told { event, device: device.clone(), protocol: protocol.name }));
-    answer.replies.extend(turn.send.frames().map(hex));
-    if turn.receipt {
-        let mut out = Outgoing::marked();
-        session.release(Delivery::Stored, now, &mut out);
-        answer.replies.extend(out.frames().map(hex));
+/// How bytes are written down.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Hex,
+    Text,
+    Either,
+}
+
+impl Form {
+    fn read(self, text: &str) -> Result<Vec<u8>, String> {
+        match (self, unhex(text)) {
+            (Self::Hex | Self::Either, Some(bytes)) => Ok(bytes),
+            (Self::Hex, None) => Err("BYTES is not whole hex bytes: two digits a byte, white space is free".into()),
+            (Self::Text | Self::Either, _) => unescape(text),
+        }
     }
 }
+
+fn from_stdin(form: Form) -> Result<Vec<u8>, Failure> {
+    if io::stdin().is_terminal() {
+        let _ = writeln!(io::stderr(), "navgate decode: reading from the terminal; end with Ctrl-D");
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes);
+    read.map_err(|e| Failure::Input(format!("the standard input cannot be read: {e}")))?;
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(Failure::Input(format!("the standard input has more than {MAX_INPUT} bytes")));
+    }
+    match String::from_utf8(bytes) {
+        // the line feed that a shell adds is not the device's; one that is can be written \n
+        Ok(text) => form.read(text.strip_suffix('\n').unwrap_or(&text)).map_err(Failure::Usage),
+        Err(raw) if matches!(form, Form::Either) => Ok(raw.into_bytes()),
+        Err(_) => Err(Failure::Input("the standard input is not text".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

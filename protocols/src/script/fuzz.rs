@@ -36,7 +36,9 @@ pub fn fuzz_script(protocols: &[&Protocol], text: &str) {
     for protocol in protocols {
         let glued = run(protocol, &script, &Options { feed: Feed::Glued, ..Options::default() });
         assert_eq!(glued.broken, Vec::<String>::new(), "{protocol:?}");
-        let once = update(protocol, &script).unwrap_or_default();
+        let written = update(protocol, &script);
+        assert!(written.is_ok(), "{protocol:?}: {written:?}");
+        let once = written.unwrap_or_default();
         let again = Script::parse(&once);
         assert!(again.is_ok(), "{protocol:?}: {again:?}\n{once}");
         if let Ok(again) = again {
@@ -50,6 +52,7 @@ pub fn fuzz_script(protocols: &[&Protocol], text: &str) {
 mod tests {
     use super::super::{text_of, toy};
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_session_target_runs() {
@@ -71,6 +74,41 @@ mod tests {
         let text = format!("# x\n> {login}\n< 06\n# y\n> {login}{login}\n! value\n\n@ +3s\n. goodbye\n> \"\\\"\"");
         for (end, _) in text.char_indices() {
             fuzz_script(&[&toy::TOY], &text[..end]);
+        }
+    }
+
+    /// Lines of the grammar, right and wrong ones, in any order.
+    fn lines() -> impl Strategy<Value = String> {
+        let frames = [toy::frame(toy::LOGIN, b"7"), toy::position(1, 2), toy::frame(toy::PART, b"x"), toy::frame(toy::BYE, b"")];
+        let sent = prop::sample::select(frames.map(|frame| format!("> {}", text_of(&frame))).to_vec());
+        let fixed = [
+            "# a comment",
+            "",
+            "@ +3s",
+            "@ +20s",
+            "< 06..",
+            "< \"again\\r\\n\"",
+            "! value",
+            "~ checksum",
+            "? reassembly",
+            ". goodbye",
+        ];
+        let fixed = prop::sample::select(fixed.map(str::to_owned).to_vec());
+        let garbage = prop::collection::vec(any::<u8>(), 1..9).prop_map(|bytes| format!("> {}", text_of(&bytes)));
+        prop::collection::vec(prop_oneof![3 => sent, 4 => fixed, 1 => garbage], 0..24).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_conversation_can_be_written_anew(text in lines()) {
+            fuzz_script(&[&toy::TOY], &text);
+        }
+
+        #[test]
+        fn any_bytes_can_be_received(bytes in prop::collection::vec(prop_oneof![Just(2), Just(3), Just(1), any::<u8>()], 0..200)) {
+            fuzz_session(&[&toy::TOY], &bytes);
         }
     }
 }

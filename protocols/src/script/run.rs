@@ -381,7 +381,7 @@ impl Line {
     fn release(&mut self) {
         while let Some(close) = self.waiting.pop_front() {
             self.out.clear();
-            self.session.release(self.delivery, self.now, &mut self.out);
+            self.session.release(Some(self.delivery), self.now, &mut self.out);
             self.transcript.tally.released += 1;
             let acknowledged = self.out.frames().map(|frame| (self.item, Said::Acknowledged(frame.to_vec())));
             self.transcript.said.extend(acknowledged);

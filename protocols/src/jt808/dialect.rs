@@ -1,0 +1,65 @@
+//! Readings that only some makers' units want, chosen by a profile's `dialect`. Everything else is the common reading.
+
+use super::items::{self, Entry};
+use super::position::AlarmBit;
+use crate::event::Alarm;
+
+/// One dialect.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// The name that profiles use.
+    pub(super) name: &'static str,
+    /// Items that mean something else than commonly; looked at first.
+    pub(super) items: &'static [Entry],
+    /// Alarm bits that replace the standard's, if they do.
+    pub(super) alarms: Option<&'static [AlarmBit]>,
+    /// Whether the load bits of the status word are the hired flag of a taxi.
+    pub(super) load_is_hire: bool,
+}
+
+const COMMON: Dialect = Dialect { name: "", items: &[], alarms: None, load_is_hire: false };
+
+static COMMON_READINGS: Dialect = COMMON;
+
+/// All of them, by name. Names are configuration, so they stay.
+static DIALECTS: &[Dialect] = &[
+    // AOVX AL300, GL100, VL300: items F3, F6, F8 are blocks of their own, alarm bit 16 is movement
+    Dialect { name: "aovx", items: items::AOVX, alarms: Some(&[AlarmBit::new(16, Some(Alarm::Movement), "movement")]), ..COMMON },
+    // the GPS51 platform's family of trackers
+    Dialect { name: "gps51", items: items::GPS51, ..COMMON },
+    // Jimi JC cameras in 808 mode: item E8 carries typed events
+    Dialect { name: "jimi", items: items::JIMI, ..COMMON },
+    // padlocks such as G-360P, G-508P
+    Dialect {
+        name: "padlock",
+        alarms: Some(&[
+            AlarmBit::new(0, Some(Alarm::Removed), "removed"),
+            AlarmBit::new(1, Some(Alarm::Tamper), "tamper"),
+            AlarmBit::new(4, Some(Alarm::Removed), "removed"),
+        ]),
+        ..COMMON
+    },
+    // taxis that show hired and free in the load bits
+    Dialect { name: "taxi", load_is_hire: true, ..COMMON },
+];
+
+/// The names, for the registry.
+pub(super) const NAMES: &[&str] = &["aovx", "gps51", "jimi", "padlock", "taxi"];
+
+/// The dialect of this name, else the common readings.
+pub(super) fn find(name: Option<&str>) -> &'static Dialect {
+    name.and_then(|name| DIALECTS.iter().find(|d| d.name == name)).unwrap_or(&COMMON_READINGS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_names_every_dialect() {
+        let names: Vec<_> = DIALECTS.iter().map(|d| d.name).collect();
+        assert_eq!(names, NAMES);
+        assert_eq!(find(Some("jimi")).name, "jimi");
+        assert_eq!(find(Some("nobody")).name, "");
+    }
+}

@@ -1,0 +1,242 @@
+//! Cutting the byte stream: `7E … 7E`, the `E7 … E7` variant, and `( … )` sentences on the same socket.
+//!
+//! The flag byte is a separator, not a bracket: units share one between two frames, double it, or lose one. A slice behind
+//! a flag is a frame whatever its checksum says; a slice without an opening flag is one only if its checksum and its
+//! declared length both fit, because noise between frames must not become a reject of its own kind.
+
+use crate::fault::{Fault, FaultKind};
+use crate::parts::checksum::xor;
+use crate::wire::{Checksum, Cut, Frame, Probe};
+
+/// `7E … 7E` with the standard's escapes.
+pub(super) const STANDARD: u8 = 0;
+/// `E7 … E7`, the same header with a terminal number of 7 bytes.
+pub(super) const VARIANT: u8 = 1;
+/// `( … )`, printable text without a checksum.
+pub(super) const SENTENCE: u8 = 2;
+
+/// Header of 12 bytes and the check byte: nothing shorter is a message.
+pub(super) const SHORTEST: usize = 13;
+/// The longest sentence seen has 36 characters; the bound only keeps a lone `(` from holding back what follows.
+const MAX_SENTENCE: usize = 256;
+const NO_FRAME: &str = "bytes between frames";
+
+/// How a form marks and escapes its frames.
+#[derive(Debug)]
+pub(super) struct Marks {
+    /// Stands before and behind a frame.
+    pub(super) flag: u8,
+    /// Lead byte, second byte, and the byte they stand for.
+    pub(super) escapes: &'static [(u8, u8, u8)],
+}
+
+static MARKS: [Marks; 2] = [
+    Marks { flag: 0x7E, escapes: &[(0x7D, 0x02, 0x7E), (0x7D, 0x01, 0x7D)] },
+    Marks { flag: 0xE7, escapes: &[(0xE6, 0x01, 0xE6), (0xE6, 0x02, 0xE7), (0x3E, 0x01, 0x3E), (0x3E, 0x02, 0x3D)] },
+];
+
+/// The marks of a binary form.
+pub(super) fn marks(form: u8) -> &'static Marks {
+    MARKS.get(usize::from(form)).unwrap_or(&MARKS[0])
+}
+
+impl Marks {
+    fn is_lead(&self, byte: u8) -> bool {
+        self.escapes.iter().any(|(lead, ..)| *lead == byte)
+    }
+}
+
+/// Where this byte stands first. Works on blocks that the compiler turns into vector comparisons: every received byte
+/// passes here, and most frames are a few blocks long.
+pub(super) fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let at = blocks.iter().position(|block| block.iter().fold(false, |hit, b| hit | (*b == wanted)));
+    let (base, tail): (usize, &[u8]) = match at {
+        Some(n) => (n * 16, blocks.get(n).map_or(&[], |b| b)),
+        None => (blocks.len() * 16, rest),
+    };
+    tail.iter().position(|b| *b == wanted).map(|n| base + n)
+}
+
+/// Find the first frame. `form` is the binary form that this connection has shown to speak, if it has: then the other
+/// form's flag is an ordinary byte.
+pub(super) fn cut<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
+    let Some(&first) = input.first() else {
+        return Cut::More;
+    };
+    let opened = [STANDARD, VARIANT].into_iter().find(|f| form.is_none_or(|known| known == *f) && marks(*f).flag == first);
+    match opened {
+        Some(opened) => between_flags(opened, form.is_none(), input, quiet, scratch),
+        None if first == b'(' => sentence(input, quiet),
+        None => unopened(form, input, quiet, scratch),
+    }
+}
+
+fn between_flags<'b>(form: u8, undecided: bool, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
+    let inside = input.get(1..).unwrap_or_default();
+    let Some(end) = find(inside, marks(form).flag) else {
+        // a flag on its own is fill; half a frame may still become whole, radio links pause for longer than we wait
+        return if quiet && inside.is_empty() { Cut::Fill(1) } else { Cut::More };
+    };
+    if end == 0 {
+        return Cut::Fill(1);
+    }
+    let (Some(raw), Some(inside)) = (input.get(..end + 2), inside.get(..end)) else {
+        return Cut::More;
+    };
+    let content = match unescape(form, inside, scratch) {
+        Ok(content) => content,
+        Err(fault) => return Cut::Skip(raw.len(), fault),
+    };
+    if content.len() < SHORTEST {
+        return Cut::Skip(raw.len(), Fault::new(FaultKind::Truncated, content.len(), "shorter than any message"));
+    }
+    let checksum = verdict(content);
+    if form == VARIANT && undecided && checksum != Checksum::Good {
+        return Cut::Skip(1, Fault::new(FaultKind::Garbage, 0, NO_FRAME));
+    }
+    Cut::Frame(Frame { raw, content, form, checksum })
+}
+
+fn unopened<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
+    let spoken = form.unwrap_or(STANDARD);
+    let mark = |b: &u8| *b == b'(' || *b == marks(spoken).flag || form.is_none() && *b == marks(VARIANT).flag;
+    let garbage = || Fault::new(FaultKind::Garbage, 0, NO_FRAME);
+    let skip = |bytes: &[u8]| {
+        let inside = bytes.iter().skip(1).position(mark).map_or(bytes.len(), |n| n + 1);
+        Cut::Skip(inside, garbage())
+    };
+    let Some(end) = find(input, marks(spoken).flag) else {
+        return if quiet { skip(input) } else { Cut::More };
+    };
+    let (Some(raw), Some(inside)) = (input.get(..=end), input.get(..end)) else {
+        return Cut::More;
+    };
+    let whole = inside.len() >= SHORTEST && unescape(spoken, inside, scratch).is_ok_and(is_certain);
+    if !whole {
+        return skip(inside);
+    }
+    match unescape(spoken, inside, scratch) {
+        Ok(content) => Cut::Frame(Frame { raw, content, form: spoken, checksum: Checksum::Good }),
+        Err(_) => Cut::Skip(inside.len(), garbage()),
+    }
+}
+
+/// Whether bytes are a message beyond doubt: the checksum fits and the header's length says as many bytes as there are.
+fn is_certain(content: &[u8]) -> bool {
+    let Some([_, _, high, low, ..]) = content.first_chunk::<4>() else {
+        return false;
+    };
+    let attributes = u16::from_be_bytes([*high, *low]);
+    content.len() >= SHORTEST && xor(content) == 0 && super::header::frame_length(attributes) == content.len()
+}
+
+fn verdict(content: &[u8]) -> Checksum {
+    match (content.split_last(), xor(content)) {
+        (Some((check, before)), wrong) if wrong != 0 => {
+            Checksum::Wrong { expected: u32::from(check ^ wrong), found: u32::from(*check), offset: before.len() }
+        }
+        _ => Checksum::Good,
+    }
+}
+
+/// The bytes without their escapes, borrowed where there are none.
+fn unescape<'b>(form: u8, inside: &'b [u8], scratch: &'b mut Vec<u8>) -> Result<&'b [u8], Fault> {
+    let marks = marks(form);
+    let plain = match form {
+        STANDARD => find(inside, 0x7D).is_none(),
+        _ => !inside.iter().any(|b| marks.is_lead(*b)),
+    };
+    if plain {
+        return Ok(inside);
+    }
+    scratch.clear();
+    let mut bytes = inside.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if !marks.is_lead(byte) {
+            scratch.push(byte);
+            continue;
+        }
+        let second = bytes.next();
+        let Some((.., meant)) = marks.escapes.iter().find(|(l, s, _)| *l == byte && Some(*s) == second) else {
+            return Err(Fault::new(FaultKind::Escape, scratch.len(), format!("{byte:02x} begins no escape of this protocol")));
+        };
+        scratch.push(*meant);
+    }
+    Ok(scratch)
+}
+
+fn sentence(input: &[u8], quiet: bool) -> Cut<'_> {
+    let garbage = |n: usize| Cut::Skip(n, Fault::new(FaultKind::Garbage, 0, NO_FRAME));
+    for (n, byte) in input.iter().enumerate().skip(1).take(MAX_SENTENCE) {
+        match byte {
+            b')' => {
+                let raw = input.get(..=n).unwrap_or_default();
+                return Cut::Frame(Frame { raw, content: raw, form: SENTENCE, checksum: Checksum::Good });
+            }
+            b'(' => return garbage(n),
+            0x20..=0x7D => {}
+            _ => return garbage(n),
+        }
+    }
+    match input.len() {
+        n if n > MAX_SENTENCE => garbage(MAX_SENTENCE),
+        n if quiet => garbage(n),
+        _ => Cut::More,
+    }
+}
+
+/// High bytes of the message ids that terminals were seen to send.
+const KNOWN_HIGH: &[u8] = &[
+    0x00, 0x01, 0x02, 0x03, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0F, 0x10, 0x11, 0x12, 0x13, 0x1F, 0x20, 0x21, 0x55, 0x60,
+    0x88,
+];
+
+/// Whether the first bytes of a connection look like this protocol. JT/T 905 has the same frame and header; its terminal
+/// numbers begin with 0x10, which no mainland phone number in JT/T 808 does.
+pub(super) fn probe(head: &[u8]) -> Probe {
+    match head {
+        [] => Probe::More,
+        [0x7E, rest @ ..] => probe_header(STANDARD, rest),
+        [0xE7, rest @ ..] => probe_header(VARIANT, rest),
+        [b'(', rest @ ..] => probe_sentence(rest),
+        _ => Probe::No,
+    }
+}
+
+fn probe_header(form: u8, rest: &[u8]) -> Probe {
+    let Some([high, _, a, b, number]) = rest.first_chunk::<5>() else {
+        return if rest.first().is_none_or(|b| KNOWN_HIGH.contains(b)) { Probe::More } else { Probe::No };
+    };
+    let attributes = u16::from_be_bytes([*a, *b]);
+    let edition_2019 = attributes & super::header::VERSION_FLAG != 0;
+    if !KNOWN_HIGH.contains(high) || form == STANDARD && !edition_2019 && *number == 0x10 {
+        return Probe::No;
+    }
+    let mut scratch = Vec::new();
+    match find(rest, marks(form).flag) {
+        Some(end) => match unescape(form, rest.get(..end).unwrap_or_default(), &mut scratch) {
+            Ok(content) if content.len() >= SHORTEST && xor(content) == 0 => Probe::Yes,
+            _ => Probe::No,
+        },
+        // a declared end that has passed without a flag: some other protocol that begins with this byte
+        None if rest.len() > 2 * super::header::frame_length(attributes) => Probe::No,
+        None if rest.len() + 1 >= crate::registry::PROBE_WINDOW => Probe::Yes,
+        None => Probe::More,
+    }
+}
+
+/// `(digits,digit,three digits,KEYWORD,…)`.
+fn probe_sentence(rest: &[u8]) -> Probe {
+    let mut fields = rest.split(|b| *b == b',');
+    let digits = |f: &[u8], n: std::ops::RangeInclusive<usize>| n.contains(&f.len()) && f.iter().all(u8::is_ascii_digit);
+    let (Some(number), Some(kind), Some(code), Some(word)) = (fields.next(), fields.next(), fields.next(), fields.next()) else {
+        return if rest.len() <= 20 && rest.iter().all(|b| b.is_ascii_digit() || *b == b',') { Probe::More } else { Probe::No };
+    };
+    let fits = digits(number, 10..=12) && digits(kind, 1..=1) && digits(code, 3..=3);
+    match fits {
+        true if word == b"BASE" || word == b"ELOCK" => Probe::Yes,
+        true if b"BASE".starts_with(word) || b"ELOCK".starts_with(word) => Probe::More,
+        _ => Probe::No,
+    }
+}

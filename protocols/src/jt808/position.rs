@@ -1,0 +1,301 @@
+//! The 28 bytes that say where a vehicle is: in 0x0200 and inside other messages.
+
+use nom::number::complete::{be_i16, be_u16, be_u32};
+
+use super::context::Context;
+use super::header::Edition;
+use super::items;
+use crate::cursor::{Cursor, hex};
+use crate::event::{Alarm, Alarms, Attributes, Report, Value};
+use crate::fault::Fault;
+use crate::parts::geo;
+
+/// Bytes of the part that every report has.
+pub(super) const LENGTH: usize = 28;
+/// Some 2011 trackers put a fixed block behind it instead of items; it is known by its exact length.
+const FIXED_TAIL: usize = 18;
+
+/// What one bit of the alarm word means.
+#[derive(Debug)]
+pub(super) struct AlarmBit {
+    bit: u8,
+    alarm: Option<Alarm>,
+    /// The protocol's own word, told in `alarm_details` where the contract's word says less.
+    detail: &'static str,
+    since: Edition,
+    until: Edition,
+}
+
+impl AlarmBit {
+    /// In every edition.
+    pub(super) const fn new(bit: u8, alarm: Option<Alarm>, detail: &'static str) -> Self {
+        Self { bit, alarm, detail, since: Edition::V2011, until: Edition::V2019 }
+    }
+
+    const fn since(self, since: Edition) -> Self {
+        Self { since, ..self }
+    }
+
+    const fn until(self, until: Edition) -> Self {
+        Self { until, ..self }
+    }
+}
+
+/// The standard's table. Bits that an edition reserves carry what trackers of that edition put there: nothing else can
+/// set them.
+static ALARMS: &[AlarmBit] = &[
+    AlarmBit::new(0, Some(Alarm::Sos), ""),
+    AlarmBit::new(1, Some(Alarm::Overspeed), ""),
+    AlarmBit::new(2, Some(Alarm::Fatigue), ""),
+    AlarmBit::new(3, None, "danger_warning").until(Edition::V2013),
+    AlarmBit::new(3, None, "dangerous_driving").since(Edition::V2019),
+    AlarmBit::new(4, Some(Alarm::Fault), "gnss_module"),
+    AlarmBit::new(5, Some(Alarm::GnssAntennaCut), ""),
+    AlarmBit::new(6, Some(Alarm::GnssAntennaCut), "gnss_antenna_short"),
+    AlarmBit::new(7, Some(Alarm::LowPower), ""),
+    AlarmBit::new(8, Some(Alarm::PowerCut), ""),
+    AlarmBit::new(9, Some(Alarm::Fault), "display"),
+    AlarmBit::new(10, Some(Alarm::Fault), "tts_module"),
+    AlarmBit::new(11, Some(Alarm::Fault), "camera"),
+    AlarmBit::new(12, Some(Alarm::Fault), "card_reader"),
+    AlarmBit::new(13, None, "overspeed_warning"),
+    AlarmBit::new(14, None, "fatigue_warning"),
+    AlarmBit::new(15, Some(Alarm::Vibration), "").until(Edition::V2013),
+    AlarmBit::new(15, None, "forbidden_period_driving").since(Edition::V2019),
+    AlarmBit::new(16, Some(Alarm::Tamper), "").until(Edition::V2013),
+    AlarmBit::new(16, None, "tyre_pressure").since(Edition::V2019),
+    AlarmBit::new(17, Some(Alarm::Tamper), "").until(Edition::V2013),
+    AlarmBit::new(17, None, "right_turn_blind_spot").since(Edition::V2019),
+    AlarmBit::new(18, None, "daily_driving_time"),
+    AlarmBit::new(19, Some(Alarm::Parking), ""),
+    AlarmBit::new(20, Some(Alarm::Geofence), ""),
+    AlarmBit::new(21, Some(Alarm::Geofence), "route"),
+    AlarmBit::new(22, None, "segment_time"),
+    AlarmBit::new(23, None, "off_route"),
+    AlarmBit::new(24, Some(Alarm::Fault), "speed_sensor"),
+    AlarmBit::new(25, Some(Alarm::FuelLeak), "fuel_abnormal"),
+    AlarmBit::new(26, Some(Alarm::General), "stolen"),
+    AlarmBit::new(27, Some(Alarm::General), "illegal_ignition"),
+    AlarmBit::new(28, Some(Alarm::Movement), ""),
+    AlarmBit::new(29, Some(Alarm::Accident), ""),
+    AlarmBit::new(30, Some(Alarm::Accident), "rollover"),
+    AlarmBit::new(31, Some(Alarm::Door), ""),
+];
+
+/// Status bits.
+mod status {
+    pub(super) const IGNITION: u32 = 1;
+    pub(super) const FIX: u32 = 1 << 1;
+    pub(super) const SOUTH: u32 = 1 << 2;
+    pub(super) const WEST: u32 = 1 << 3;
+    pub(super) const OUT_OF_SERVICE: u32 = 1 << 4;
+    /// Everything that a field of the report says.
+    pub(super) const IN_FIELDS: u32 = IGNITION | FIX | SOUTH | WEST | OUT_OF_SERVICE;
+    /// Load 0 to 3; 2 is reserved.
+    pub(super) const LOAD: u32 = 3 << 8;
+    pub(super) const DOORS: u32 = 0x1F << 13;
+    pub(super) const SYSTEMS: u32 = 0xF << 18;
+    /// Single bits with a name.
+    pub(super) const NAMED: &[(u32, &str)] = &[
+        (1 << 5, "coordinates_encrypted"),
+        (1 << 6, "forward_collision_warning"),
+        (1 << 7, "lane_departure_warning"),
+        (1 << 10, "fuel_cut"),
+        (1 << 11, "circuit_cut"),
+        (1 << 12, "doors_locked"),
+        (1 << 22, "moving"),
+        (1 << 26, "charging"),
+    ];
+}
+
+static LOADS: [&str; 4] = ["empty", "half", "reserved", "full"];
+static DOORS: [&str; 5] = ["front", "middle", "rear", "driver", "custom"];
+static SYSTEMS: [&str; 16] = [
+    "",
+    "gps",
+    "bds",
+    "gps+bds",
+    "glonass",
+    "gps+glonass",
+    "bds+glonass",
+    "gps+bds+glonass",
+    "galileo",
+    "gps+galileo",
+    "bds+galileo",
+    "gps+bds+galileo",
+    "glonass+galileo",
+    "gps+glonass+galileo",
+    "bds+glonass+galileo",
+    "gps+bds+glonass+galileo",
+];
+
+/// A whole 0x0200 body: the fixed part, then items or the fixed block of old trackers.
+pub(super) fn read_with_items(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
+    let mut report = read(c, context)?;
+    if c.remaining() == FIXED_TAIL {
+        fixed_tail(c, &mut report)?;
+    } else {
+        items::read_all(c, &mut report, context);
+    }
+    Ok(report)
+}
+
+/// The fixed part.
+pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Report, Fault> {
+    let mut report = Report::default();
+    let alarms = c.read("alarm_bits", be_u32)?;
+    if alarms != 0 {
+        alarm_word(alarms, &mut report, context);
+        let (set, details) = (report.alarms, report.attributes.get("alarm_details"));
+        c.note(|| format!("{:?} {details:?}", set.iter().map(Alarm::label).collect::<Vec<_>>()));
+    }
+    place(c, &mut report, context)?;
+    motion(c, &mut report)?;
+    let time = c.bytes("time", 6)?;
+    set_time(time, &mut report, context);
+    c.note(|| report.time.map_or_else(|| "no time".to_owned(), |t| t.to_string()));
+    Ok(report)
+}
+
+/// Altitude, speed and course, as they stand behind every place.
+pub(super) fn motion(c: &mut Cursor<'_, '_>, report: &mut Report) -> Result<(), Fault> {
+    report.altitude_m = Some(f64::from(c.read("altitude_m", be_i16)?));
+    let speed = f64::from(c.read("speed_0.1_kmh", be_u16)?) / 10.0;
+    c.note(|| format!("{speed} km/h"));
+    report.speed_kmh = Some(speed);
+    let course = c.read("course_deg", be_u16)?;
+    if course <= 360 {
+        report.course_deg = Some(f64::from(course));
+    }
+    Ok(())
+}
+
+/// BCD[6]; one that is no time and not zeros is kept as it came.
+pub(super) fn set_time(bytes: &[u8], report: &mut Report, context: &Context<'_>) {
+    report.time = context.time(bytes);
+    if report.time.is_none() && bytes.iter().any(|b| *b != 0) {
+        report.attributes.set("time_raw", hex(bytes));
+    }
+}
+
+/// The alarm word: the contract's words, the details that they leave out, and the raw bits.
+fn alarm_word(bits: u32, report: &mut Report, context: &Context<'_>) {
+    let table = context.dialect.alarms.unwrap_or(ALARMS);
+    let mut details = Vec::new();
+    for entry in table {
+        let applies = entry.since <= context.edition && context.edition <= entry.until;
+        if bits >> entry.bit & 1 == 1 && applies {
+            entry.alarm.into_iter().for_each(|a| report.alarms.insert(a));
+            if !entry.detail.is_empty() {
+                details.push(Value::from(entry.detail));
+            }
+        }
+    }
+    report.attributes.set("alarm_bits", bits);
+    if !details.is_empty() {
+        report.attributes.set("alarm_details", Value::List(details));
+    }
+}
+
+/// Status word, latitude and longitude.
+pub(super) fn place(c: &mut Cursor<'_, '_>, report: &mut Report, context: &Context<'_>) -> Result<(), Fault> {
+    let bits = c.read("status_bits", be_u32)?;
+    c.note(|| format!("{bits:#034b}"));
+    let has = |bit: u32| bits & bit != 0;
+    let latitude = c.read("latitude_1e-6_deg", be_u32)?;
+    let longitude = c.read("longitude_1e-6_deg", be_u32)?;
+    report.ignition = Some(has(status::IGNITION));
+    report.in_service = Some(!has(status::OUT_OF_SERVICE));
+    let load = (bits & status::LOAD) >> 8;
+    if load & 1 != 0 || context.dialect.load_is_hire {
+        report.occupied = Some(load & 1 != 0);
+    }
+    // an unsigned number with a sign bit in the status word; the hemisphere of zero is no matter
+    let signed = |n: u32, negative: bool| f64::from(n) / if negative { -1e6 } else { 1e6 };
+    let degrees = (signed(latitude, has(status::SOUTH)), signed(longitude, has(status::WEST)));
+    let somewhere = (latitude, longitude) != (0, 0);
+    let on_earth = geo::on_earth(degrees.0, degrees.1);
+    report.valid = Some(has(status::FIX) && somewhere && on_earth);
+    if somewhere && on_earth {
+        (report.latitude, report.longitude) = (Some(degrees.0), Some(degrees.1));
+    } else if somewhere {
+        report.attributes.set("latitude_raw", latitude);
+        report.attributes.set("longitude_raw", longitude);
+    }
+    if bits & !status::IN_FIELDS != 0 {
+        other_status(bits, load, &mut report.attributes);
+    }
+    Ok(())
+}
+
+fn other_status(bits: u32, load: u32, attributes: &mut Attributes) {
+    let mut known = status::IN_FIELDS | status::LOAD | status::DOORS | status::SYSTEMS;
+    for (bit, name) in status::NAMED {
+        known |= bit;
+        if bits & bit != 0 {
+            attributes.set(*name, true);
+        }
+    }
+    if let Some(load) = LOADS.get(load as usize).filter(|_| load != 0) {
+        attributes.set("load", *load);
+    }
+    let open = DOORS.iter().enumerate().filter(|(n, _)| bits >> (13 + n) & 1 == 1);
+    let open: Vec<Value> = open.map(|(_, name)| Value::from(*name)).collect();
+    if !open.is_empty() {
+        attributes.set("doors_open", Value::List(open));
+    }
+    if let Some(systems) = SYSTEMS.get((bits as usize & status::SYSTEMS as usize) >> 18).filter(|s| !s.is_empty()) {
+        attributes.set("gnss_systems", *systems);
+    }
+    if bits & !known != 0 {
+        attributes.set("status_bits", bits);
+    }
+}
+
+fn fixed_tail(c: &mut Cursor<'_, '_>, report: &mut Report) -> Result<(), Fault> {
+    let remaining = c.bytes("remaining_battery_and_mileage", 4)?;
+    if remaining.iter().any(|b| *b != 0) {
+        report.attributes.set("remaining_battery_and_mileage", hex(remaining));
+    }
+    report.odometer_m = Some(f64::from(c.read("odometer_km", be_u32)?) * 1000.0);
+    report.battery_v = Some(f64::from(c.read("battery_0.1_v", be_u16)?) / 10.0);
+    report.attributes.set("area_id", c.read("area_id", be_u32)?);
+    let [rssi, reserved @ ..] = c.bytes("rssi_and_reserve", 4)? else {
+        return Ok(());
+    };
+    report.rssi = Some(i32::from(*rssi));
+    if reserved.iter().any(|b| *b != 0) {
+        report.attributes.set("reserve", hex(reserved));
+    }
+    Ok(())
+}
+
+/// A place inside another message, as named values in the words of the contract.
+pub(super) fn as_values(report: Report) -> Attributes {
+    let mut values = Attributes::default();
+    if let Some(time) = report.time {
+        values.set("time", time.to_string());
+    }
+    let floats = [
+        ("latitude", report.latitude),
+        ("longitude", report.longitude),
+        ("altitude_m", report.altitude_m),
+        ("speed_kmh", report.speed_kmh),
+        ("course_deg", report.course_deg),
+    ];
+    for (name, value) in floats {
+        value.into_iter().for_each(|x| values.set(name, x));
+    }
+    let flags =
+        [("valid", report.valid), ("ignition", report.ignition), ("in_service", report.in_service), ("occupied", report.occupied)];
+    for (name, value) in flags {
+        value.into_iter().for_each(|yes| values.set(name, yes));
+    }
+    if !Alarms::is_empty(&report.alarms) {
+        values.set("alarms", Value::List(report.alarms.iter().map(|a| Value::from(a.label())).collect()));
+    }
+    for (name, value) in report.attributes.iter() {
+        values.set(name.to_owned(), value.clone());
+    }
+    values
+}

@@ -1,0 +1,517 @@
+//! One terminal on one connection: who it is, what its messages become, and what it is answered.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::context::Context;
+use super::frame::{self, SENTENCE, SHORTEST};
+use super::header::{self, Edition, Header, Peer};
+use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
+use super::reassembly::{Added, GivenUp, Reassembly, Whole};
+use super::reply::{self, result};
+use crate::cursor::{Cursor, Field, Trace};
+use crate::event::{Body, Data, DataKind, Report, Value};
+use crate::fault::{Fault, FaultKind};
+use crate::identity::{DeviceId, MessageType, SessionId};
+use crate::profile::Profile;
+use crate::session::{Close, Delivery, Handled, Outgoing};
+use crate::time::{Now, undo_week_rollover};
+use crate::wire::{Answer, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
+
+/// Twice the largest frame of the standard with every byte escaped: units with longer bodies than the length field can say
+/// were seen.
+const MAX_FRAME: usize = 4096;
+/// Half a frame waits for its other half this long only where it is no frame by its beginning; radio links pause for less.
+const QUIET: Duration = Duration::from_secs(30);
+/// Three of the longest usual heartbeat periods, which are 3 minutes.
+const IDLE: Duration = Duration::from_secs(9 * 60);
+/// A fix that seems to lie ahead by more than the error of any clock here is no corrected one.
+const CLOCK_ERROR_MS: i64 = 24 * 3600 * 1000;
+
+/// State of a connection.
+#[derive(Debug)]
+pub(super) struct Jt808 {
+    /// The binary form that the terminal has shown to speak.
+    form: Option<u8>,
+    /// Known from a registration; the header alone does not tell 2011 from 2013.
+    edition: Edition,
+    /// Number of our next message.
+    serial: u16,
+    /// The last sender that was identified, so that the same bytes need no second look.
+    peer: Option<Peer>,
+    authenticated: bool,
+    reassembly: Reassembly,
+}
+
+/// What is needed to answer a message.
+#[derive(Debug)]
+pub(super) struct Ack {
+    peer: Peer,
+    message: u16,
+    serial: u16,
+    result: u8,
+    /// Serial numbers of the packets of a split message, each of which is acknowledged.
+    packets: Option<Box<[u16]>>,
+    reply: Reply,
+}
+
+#[derive(Debug)]
+enum Reply {
+    General,
+    Registered,
+    Time,
+    Clock,
+    Lock,
+    Media {
+        id: u32,
+        /// The edition of 2011 repeats the serial number.
+        with_serial: bool,
+        /// The packet itself is to be acknowledged, too.
+        with_general: bool,
+    },
+    /// `( … )`, with the word that is replaced by the time.
+    Sentence(Box<[u8]>),
+}
+
+impl Ack {
+    fn general(header: &Header) -> Self {
+        let Header { peer, message, serial, .. } = *header;
+        Self { peer, message, serial, result: result::DONE, packets: None, reply: Reply::General }
+    }
+
+    fn with(self, reply: Reply) -> Self {
+        Self { reply, ..self }
+    }
+
+    fn result(self, result: u8) -> Self {
+        Self { result, ..self }
+    }
+}
+
+type Served = Answer<Ack>;
+
+impl Wire for Jt808 {
+    const NAME: &'static str = "jt808";
+    const LIMITS: Limits = Limits { max_frame: MAX_FRAME, quiet: QUIET, idle: IDLE };
+    type Message<'f> = Incoming<'f>;
+    type Ack = Ack;
+
+    fn new(session: SessionId) -> Self {
+        let [.., high, low] = session.0.to_be_bytes();
+        Self {
+            form: None,
+            edition: Edition::V2013,
+            serial: u16::from_be_bytes([high, low]),
+            peer: None,
+            authenticated: false,
+            reassembly: Reassembly::default(),
+        }
+    }
+
+    fn probe(head: &[u8]) -> Probe {
+        frame::probe(head)
+    }
+
+    fn cut<'b>(&self, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
+        frame::cut(self.form, input, quiet, scratch)
+    }
+
+    fn decode<'f>(&self, frame: &Frame<'f>, profile: &Profile, mut trace: Option<&mut Trace>) -> Result<Incoming<'f>, Fault> {
+        if frame.form == SENTENCE {
+            return Ok(Incoming::Sentence(frame.content));
+        }
+        let Some((check, content)) = frame.content.split_last() else {
+            return Err(Fault::new(FaultKind::Truncated, 0, "an empty frame"));
+        };
+        let mut c = Cursor::new(content, 0, trace.as_deref_mut());
+        let header = header::read(&mut c, frame.form)?;
+        let body = c.rest();
+        let told = match header.packet {
+            Some(_) => {
+                c.take_rest("packet");
+                Told { content: Content::Packet, dated: false, acknowledged: true }
+            }
+            None => message::read(&header, &mut c, &self.context(&header, profile))?,
+        };
+        if let Some(trace) = trace {
+            let name = super::MESSAGES.iter().find(|(n, _)| *n == format!("0x{:04x}", header.message));
+            trace.title = format!("0x{:04x} {}", header.message, name.map_or("unknown", |(_, name)| name));
+            let span = content.len()..content.len() + 1;
+            trace.fields.push(Field { span, name: "check".into(), value: format!("{check:02x}") });
+        }
+        Ok(Incoming::Message(Message { header, body, told }))
+    }
+
+    fn on_message(&mut self, incoming: Incoming<'_>, step: &mut Step<'_>) -> Served {
+        match incoming {
+            Incoming::Sentence(said) => sentence(said, step),
+            Incoming::Message(message) => self.admit(message, step),
+        }
+    }
+
+    fn on_unreadable(&mut self, frame: &Frame<'_>, _fault: &Fault, step: &mut Step<'_>) -> Option<Ack> {
+        let content = frame.content.get(..frame.content.len().saturating_sub(1)).filter(|c| c.len() + 1 >= SHORTEST)?;
+        let header = header::read(&mut Cursor::new(content, 0, None), frame.form).ok()?;
+        if !header.length_fits {
+            step.tolerate(FaultKind::Length);
+        }
+        Some(Ack::general(&header).result(result::FAULTY))
+    }
+
+    fn acknowledge(&mut self, ack: Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing) {
+        let Ack { peer, message, serial, result, packets, reply } = ack;
+        let stored = delivery == Delivery::Stored;
+        let result = if stored { result } else { result::FAILED };
+        match reply {
+            Reply::Registered => {
+                let code = link.device_id().map(|d| link.settings().auth.code(d.as_str())).unwrap_or_default();
+                let result = match delivery {
+                    Delivery::Stored => result::DONE,
+                    Delivery::Refused => NO_SUCH_VEHICLE,
+                    Delivery::UnknownDevice => NO_SUCH_TERMINAL,
+                };
+                let own = self.next_serial();
+                out.frame(|out| reply::registered(out, &peer, own, serial, result, &code));
+            }
+            Reply::Time => {
+                let own = self.next_serial();
+                out.frame(|out| reply::server_time(out, &peer, own, now.utc));
+            }
+            Reply::Clock => {
+                let own = self.next_serial();
+                out.frame(|out| reply::clock(out, &peer, own, now.utc));
+            }
+            Reply::Lock => {
+                let own = self.next_serial();
+                out.frame(|out| reply::lock(out, &peer, own, message, result));
+            }
+            Reply::Sentence(said) => out.frame(|out| told_time(&said, now, out)),
+            Reply::Media { id, with_serial, with_general } if stored => {
+                if with_general {
+                    self.general(&peer, (serial, message), result, out);
+                }
+                let own = self.next_serial();
+                out.frame(|out| reply::media(out, &peer, own, with_serial.then_some(serial), id, &[]));
+            }
+            // a failure has no word in 0x8800
+            Reply::General | Reply::Media { .. } => match packets {
+                Some(serials) => serials.iter().for_each(|serial| self.general(&peer, (*serial, message), result, out)),
+                None => self.general(&peer, (serial, message), result, out),
+            },
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        self.reassembly.deadline()
+    }
+
+    fn on_deadline(&mut self, ended: bool, step: &mut Step<'_>) {
+        if ended {
+            self.reassembly.end().into_iter().for_each(|g| report(g, step));
+            return;
+        }
+        let (asks, given_up) = self.reassembly.expire(step.now().uptime);
+        given_up.into_iter().for_each(|g| report(g, step));
+        for ask in asks {
+            let own = self.next_serial();
+            let with_serial = (self.edition == Edition::V2011).then_some(ask.first_serial);
+            step.send(|out| match ask.media {
+                Some(media) => reply::media(out, &ask.peer, own, with_serial, media, &ask.missing),
+                None => reply::packets_again(out, &ask.peer, own, ask.first_serial, &ask.missing),
+            });
+        }
+    }
+}
+
+/// Results of 0x8100.
+const NO_SUCH_VEHICLE: u8 = 2;
+const NO_SUCH_TERMINAL: u8 = 4;
+
+impl Jt808 {
+    fn context(&self, header: &Header, profile: &Profile) -> Context<'static> {
+        let edition = if header.peer.version.is_some() { Edition::V2019 } else { self.edition };
+        Context::new(edition, profile)
+    }
+
+    fn next_serial(&mut self) -> u16 {
+        let serial = self.serial;
+        self.serial = serial.wrapping_add(1);
+        serial
+    }
+
+    fn general(&mut self, peer: &Peer, of: (u16, u16), result: u8, out: &mut Outgoing) {
+        let own = self.next_serial();
+        out.frame(|out| reply::general(out, peer, own, of, result));
+    }
+
+    /// Whether the sender may be served, and as whom.
+    fn admit(&mut self, message: Message<'_>, step: &mut Step<'_>) -> Served {
+        let Message { header, body, told } = message;
+        self.form = Some(header.peer.form);
+        if step.link().settings().auth.required && !self.authenticated {
+            match &told.content {
+                Content::Register(_) => {}
+                Content::Authenticate(code) => {
+                    let id = DeviceId::with_prefix(&step.link().settings().device_prefix, &header.peer.identity());
+                    self.authenticated = id.is_some_and(|id| step.link().settings().auth.verify(id.as_str(), code));
+                    if !self.authenticated {
+                        return Answer::Handled(Handled::Handshake, Some(Ack::general(&header).result(result::FAILED)));
+                    }
+                }
+                _ => {
+                    let fault = Fault::new(FaultKind::Unauthenticated, 0, "nothing is served before a good authentication");
+                    return Answer::Rejected(fault, Some(Ack::general(&header).result(result::FAILED)));
+                }
+            }
+        }
+        if let Err(fault) = self.identify(&header, &told.content, step) {
+            return Answer::Rejected(fault, Some(Ack::general(&header).result(result::FAILED)));
+        }
+        if !header.length_fits {
+            step.tolerate(FaultKind::Length);
+        }
+        match header.packet {
+            Some(packet) => {
+                let (added, given_up) = self.reassembly.add(&header, packet, body, step.now().uptime);
+                given_up.into_iter().for_each(|g| report(g, step));
+                self.packet(&header, packet, body, added, step)
+            }
+            None => self.serve(&header, body, told, step),
+        }
+    }
+
+    fn identify(&mut self, header: &Header, content: &Content<'_>, step: &mut Step<'_>) -> Result<(), Fault> {
+        let model = match content {
+            Content::Register(registration) => Some(registration.model.as_str()).filter(|m| !m.is_empty()),
+            _ => None,
+        };
+        let known = self.peer.is_some_and(|p| p == header.peer) && step.link().device_id().is_some();
+        if known && model.is_none() {
+            return Ok(());
+        }
+        if header.peer.is_nameless() {
+            // a tracker without a number may name itself inside
+            return match (step.link().device_id(), content) {
+                (None, Content::Position(report)) => match report.attributes.get("imei") {
+                    Some(Value::Text(imei)) => step.identify(imei, None),
+                    _ => Ok(()),
+                },
+                _ => Ok(()),
+            };
+        }
+        step.identify(&header.peer.identity(), model)?;
+        self.peer = Some(header.peer);
+        Ok(())
+    }
+
+    /// A packet of a split message.
+    fn packet(&mut self, header: &Header, packet: header::Packet, body: &[u8], added: Added, step: &mut Step<'_>) -> Served {
+        let each = step.profile().ack_each_packet;
+        let own = || Ack::general(header);
+        match added {
+            Added::Refused(why) => Answer::Rejected(Fault::new(FaultKind::Reassembly, 0, why), Some(own().result(result::FAILED))),
+            Added::Repeat => Answer::Handled(Handled::Repeat, each.then(own)),
+            Added::Done => Answer::Handled(Handled::Repeat, Some(own())),
+            Added::Waiting if !each => Answer::Handled(Handled::Fragment, None),
+            Added::Waiting => {
+                store_packet(header, packet, body, step);
+                Answer::Stored(Some(own()))
+            }
+            Added::Whole(whole) => {
+                if each {
+                    store_packet(header, packet, body, step);
+                }
+                let answer = self.whole(header, whole, step);
+                match answer {
+                    Answer::Stored(ack) if each => Answer::Stored(Some(alone(ack, own()))),
+                    Answer::Handled(_, ack) if each => Answer::Stored(Some(alone(ack, own()))),
+                    answer => answer,
+                }
+            }
+        }
+    }
+
+    /// A split message is complete: it is served like any other.
+    fn whole(&mut self, last: &Header, whole: Whole, step: &mut Step<'_>) -> Served {
+        let Whole { body, serials } = whole;
+        let header = Header { packet: None, serial: serials.first().copied().unwrap_or(last.serial), ..*last };
+        let context = self.context(&header, step.profile());
+        let answer = match message::read(&header, &mut Cursor::new(&body, 0, None), &context) {
+            Ok(told) => self.serve(&header, &body, told, step),
+            Err(fault) => Answer::Rejected(fault, Some(Ack::general(&header).result(result::FAULTY))),
+        };
+        let each = |ack: Option<Ack>| ack.map(|ack| Ack { packets: Some(serials), ..ack });
+        match answer {
+            Answer::Stored(ack) => Answer::Stored(each(ack)),
+            Answer::Handled(how, ack) => Answer::Handled(how, each(ack)),
+            Answer::Rejected(fault, ack) => Answer::Rejected(fault, each(ack)),
+        }
+    }
+
+    fn serve(&mut self, header: &Header, body: &[u8], told: Told<'_>, step: &mut Step<'_>) -> Served {
+        let Told { content, dated, acknowledged } = told;
+        let kind = MessageType::Hex(header.message.into(), 4);
+        let mut source = match dated {
+            true => Source::dated(kind, body),
+            false => Source::undated(kind, body, Some(header.serial.into())),
+        };
+        let ack = || Ack::general(header);
+        let event = match content {
+            Content::Position(mut report) => {
+                correct_time(&mut report, step.now());
+                Body::Position(report)
+            }
+            Content::Status(mut report) => {
+                correct_time(&mut report, step.now());
+                Body::Status(*report)
+            }
+            Content::Alarm(mut report) => {
+                correct_time(&mut report, step.now());
+                Body::Alarm(*report)
+            }
+            Content::Heartbeat(Some(report)) => Body::Status(*report),
+            Content::Driver(driver) => Body::Driver(driver),
+            Content::Data(data) => Body::Data(data),
+            Content::Bytes(data, bytes) => {
+                step.emit_bytes(&mut source, &data, bytes);
+                return Answer::Stored(acknowledged.then(ack));
+            }
+            Content::Media(media) => return self.media(header, *media, &mut source, step),
+            Content::Batch(batch) => return store_batch(header, *batch, step),
+            Content::Register(registration) => return self.register(header, body, *registration, &mut source, step),
+            Content::Heartbeat(None) => return Answer::Handled(Handled::Heartbeat, Some(ack())),
+            Content::Authenticate(_) => return Answer::Handled(Handled::Handshake, Some(ack())),
+            Content::TimeRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Time))),
+            Content::ClockRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Clock))),
+            Content::Answer | Content::Packet => return Answer::Handled(Handled::Answer, acknowledged.then(ack)),
+            Content::Unregister => {
+                step.close(Close::Goodbye);
+                return Answer::Handled(Handled::Handshake, Some(ack()));
+            }
+        };
+        step.emit(&mut source, event);
+        let reply = if header::is_lock_report(header.message) { Reply::Lock } else { Reply::General };
+        Answer::Stored(acknowledged.then(|| ack().with(reply)))
+    }
+
+    fn register(
+        &mut self,
+        header: &Header,
+        body: &[u8],
+        registration: Registration,
+        source: &mut Source<'_>,
+        step: &mut Step<'_>,
+    ) -> Served {
+        self.edition = registration.edition;
+        let mut data = Data::values(DataKind::Parameters, registration.values, body.len());
+        data.attributes.set("message", "registration");
+        step.emit(source, Body::Data(Box::new(data)));
+        Answer::Stored(Some(Ack::general(header).with(Reply::Registered)))
+    }
+
+    fn media(&mut self, header: &Header, media: Media<'_>, source: &mut Source<'_>, step: &mut Step<'_>) -> Served {
+        let Media { id, mut data, bytes, is_last } = media;
+        if data.part.is_some() {
+            data.size_bytes = bytes.len();
+            data.content = crate::event::Content::Base64(bytes.to_vec());
+            step.emit(source, Body::Data(Box::new(data)));
+        } else {
+            step.emit_bytes(source, &data, bytes);
+        }
+        let reply = match is_last {
+            true => Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: false },
+            false => Reply::General,
+        };
+        Answer::Stored(Some(Ack::general(header).with(reply)))
+    }
+}
+
+/// The acknowledgement of a whole message where its packets have been acknowledged one by one.
+fn alone(whole: Option<Ack>, last: Ack) -> Ack {
+    match whole.map(|ack| ack.reply) {
+        Some(Reply::Media { id, with_serial, .. }) => last.with(Reply::Media { id, with_serial, with_general: true }),
+        _ => last,
+    }
+}
+
+fn store_packet(header: &Header, packet: header::Packet, body: &[u8], step: &mut Step<'_>) {
+    let mut data = message::unknown(header.message);
+    data.attributes.set("packet", packet.number);
+    data.attributes.set("packets", packet.total);
+    let kind = MessageType::Hex(header.message.into(), 4);
+    step.emit_bytes(&mut Source::undated(kind, body, Some(header.serial.into())), &data, body);
+}
+
+/// Each item has the id of the 0x0200 that it is.
+fn store_batch(header: &Header, batch: Batch<'_>, step: &mut Step<'_>) -> Served {
+    let kind = MessageType::Hex(id::LOCATION.into(), 4);
+    if !batch.count_fits {
+        step.tolerate(FaultKind::Length);
+    }
+    for (mut report, body) in batch.items {
+        let mut source = match report.time {
+            Some(_) => Source::dated(kind, body),
+            None => Source::undated(kind, body, Some(header.serial.into())),
+        };
+        correct_time(&mut report, step.now());
+        if batch.archived {
+            report.archived = Some(true);
+        }
+        step.emit(&mut source, Body::Position(report));
+    }
+    for bytes in batch.unread {
+        let kind = MessageType::Hex(header.message.into(), 4);
+        let mut source = Source::undated(kind, bytes, Some(header.serial.into()));
+        step.emit_bytes(&mut source, &message::unknown(header.message), bytes);
+    }
+    Answer::Stored(Some(Ack::general(header)))
+}
+
+/// Old receivers repeat their weeks every 1024. A fix from long ago that this would put into the future was just sent late.
+fn correct_time(report: &mut Report, now: Now) {
+    let Some(time) = report.time else {
+        return;
+    };
+    let (corrected, moved) = undo_week_rollover(time, now.utc);
+    if moved && corrected <= now.utc.plus_millis(CLOCK_ERROR_MS) {
+        report.attributes.set("time_corrected", true);
+        report.attributes.set("time_sent", time.to_string());
+        report.time = Some(corrected);
+    }
+}
+
+fn report(given_up: GivenUp, step: &mut Step<'_>) {
+    step.report(Fault::new(FaultKind::Reassembly, 0, given_up.detail), &given_up.bytes);
+}
+
+/// The word that a time request leaves open.
+const TIME_WORD: &str = "TIME";
+
+/// `(number,1,001,BASE,2,TIME)` asks for the time; all others tell something.
+fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
+    let text = String::from_utf8_lossy(said);
+    let number = text.trim_start_matches('(').split(',').next().unwrap_or_default();
+    if step.link().settings().auth.required {
+        // there is no code in this form
+        let fault = Fault::new(FaultKind::Unauthenticated, 0, "nothing is served before a good authentication");
+        return Answer::Rejected(fault, None);
+    }
+    if step.link().device_id().is_none() {
+        if let Err(fault) = step.identify(number, None) {
+            return Answer::Rejected(fault, None);
+        }
+    }
+    if text.contains("BASE,2") {
+        let header = Header::of_sentence();
+        return Answer::Handled(Handled::Handshake, Some(Ack::general(&header).with(Reply::Sentence(said.into()))));
+    }
+    let mut source = Source::undated(MessageType::Word("sentence"), said, None);
+    step.emit(&mut source, Body::Data(Box::new(Data::text(DataKind::Text, Cow::into_owned(text)))));
+    Answer::Stored(None)
+}
+
+fn told_time(said: &[u8], now: Now, out: &mut Vec<u8>) {
+    let c = now.utc.civil(0);
+    let time = format!("{:04}{:02}{:02}{:02}{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
+    out.extend_from_slice(String::from_utf8_lossy(said).replace(TIME_WORD, &time).as_bytes());
+}

@@ -1,0 +1,195 @@
+//! A session hears the bytes, and what came of each frame is kept for showing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocols::cursor::Field;
+use protocols::event::Event;
+use protocols::fault::{Fault, FaultKind};
+use protocols::identity::{DeviceId, SessionId};
+use protocols::profile::{ChecksumPolicy, Profile, Settings};
+use protocols::registry::Protocol;
+use protocols::session::{Delivery, Fate, Opening, Outgoing, Reject, Session, Turn};
+use protocols::time::{Now, Timestamp};
+
+use super::QUIET;
+
+/// Stands for the device where no frame says which it is. Its digits are counted up so that nobody takes it for one.
+const SOME_DEVICE: &str = "123456789012345";
+
+/// What a session made of the bytes.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// All of them.
+    pub(super) bytes: Vec<u8>,
+    pub(super) protocol: &'static Protocol,
+    pub(super) device: Option<DeviceId>,
+    /// No frame says which device it is, so one was assumed.
+    pub(super) assumed: bool,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A frame, a run of bytes that belong to none, or something that came of waiting.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// Where it starts in the input.
+    pub(super) offset: usize,
+    /// How many bytes of the input it is.
+    pub(super) length: usize,
+    /// How a frame is accounted for; `None` for bytes that are none.
+    pub(super) fate: Option<Fate>,
+    pub(super) title: String,
+    /// What the fields' spans refer to.
+    pub(super) content: Vec<u8>,
+    /// In the order of their first bytes.
+    pub(super) fields: Vec<Field>,
+    /// The fault that sent it to the rejects, with its bytes.
+    pub(super) reject: Option<Reject>,
+    pub(super) tolerated: Vec<FaultKind>,
+    /// Faults of earlier frames that came out here.
+    pub(super) notices: Vec<Fault>,
+    pub(super) events: Vec<Event>,
+    pub(super) replies: Vec<Vec<u8>>,
+    /// The reason why the session wants to close.
+    pub(super) close: Option<&'static str>,
+}
+
+impl Heard {
+    /// The bytes from this piece to the last of the refused ones that follow it: a frame with a damaged length falls into
+    /// several. `None` if the piece is not refused, or goes on one that is.
+    pub(super) fn damaged(&self, index: usize) -> Option<&[u8]> {
+        let loose = |p: &Piece| p.is_refused() && p.fate.is_none();
+        let piece = self.pieces.get(index).filter(|p| p.is_refused())?;
+        let before = index.checked_sub(1).and_then(|i| self.pieces.get(i));
+        if loose(piece) && before.is_some_and(loose) {
+            return None;
+        }
+        let more = self.pieces.get(index + 1..).unwrap_or_default().iter();
+        let last = more.take_while(|next| loose(piece) && next.is_refused()).last().unwrap_or(piece);
+        self.bytes.get(piece.offset..last.offset + last.length)
+    }
+}
+
+impl Piece {
+    /// Whether something of it could not be decoded.
+    pub(super) fn is_refused(&self) -> bool {
+        self.reject.is_some()
+    }
+
+    /// The bytes of the content that no field covers, as ranges.
+    pub(super) fn gaps(&self) -> Vec<(usize, usize)> {
+        let mut spans: Vec<_> = self.fields.iter().map(|f| (f.span.start, f.span.end)).collect();
+        spans.sort_unstable();
+        let mut gaps = Vec::new();
+        let mut at = 0;
+        for (start, end) in spans.into_iter().chain([(self.content.len(), self.content.len())]) {
+            if start > at {
+                gaps.push((at, start));
+            }
+            at = at.max(end);
+        }
+        gaps
+    }
+}
+
+/// Let a session hear the bytes. If it never learns which device it talks to, it is told one and hears them again.
+pub(super) fn walk(protocol: &'static Protocol, device: Option<&DeviceId>, bytes: &[u8], utc: Timestamp) -> Heard {
+    let heard = hear(protocol, device.cloned(), ChecksumPolicy::Reject, bytes, utc);
+    let anonymous = |p: &Piece| p.fate == Some(Fate::Reject(FaultKind::Unidentified));
+    if heard.device.is_some() || !heard.pieces.iter().any(anonymous) {
+        return heard;
+    }
+    Heard { assumed: true, ..hear(protocol, DeviceId::normalise(SOME_DEVICE), ChecksumPolicy::Reject, bytes, utc) }
+}
+
+/// The same bytes as one frame, if they are one: for judging a repair. Wrong checksums are tolerated if `lenient`.
+pub(super) fn as_frame(protocol: &'static Protocol, lenient: bool, bytes: &[u8], utc: Timestamp) -> Option<Piece> {
+    let policy = if lenient { ChecksumPolicy::AcceptAndCount } else { ChecksumPolicy::Reject };
+    [None, DeviceId::normalise(SOME_DEVICE)].into_iter().find_map(|device| {
+        let mut pieces = hear(protocol, device, policy, bytes, utc).pieces.into_iter();
+        let piece = pieces.next().filter(|p| p.length == bytes.len() && !p.is_refused() && p.fate.is_some())?;
+        pieces.next().is_none().then_some(piece)
+    })
+}
+
+/// What is wrong with bytes on a fresh session that knows its device.
+pub(super) fn faults_of(protocol: &'static Protocol, bytes: &[u8], utc: Timestamp) -> Vec<Fault> {
+    let heard = hear(protocol, DeviceId::normalise(SOME_DEVICE), ChecksumPolicy::Reject, bytes, utc);
+    heard.pieces.into_iter().filter_map(|piece| piece.reject).map(|reject| reject.fault).collect()
+}
+
+fn hear(protocol: &'static Protocol, device: Option<DeviceId>, checksum: ChecksumPolicy, bytes: &[u8], utc: Timestamp) -> Heard {
+    let profile = Arc::new(Profile { checksum, ..Profile::default() });
+    let settings = Settings { profiles: vec![profile], ..Settings::default() };
+    let mut session = (protocol.open)(Opening { session: SessionId(0), settings: Arc::new(settings), device });
+    let mut turn = Turn::observed(true);
+    let mut now = Now { utc, uptime: Duration::ZERO };
+    let mut pieces = Vec::new();
+    let (mut at, mut told) = (0, 0);
+    loop {
+        let used = session.receive(bytes.get(at..).unwrap_or_default(), now, &mut turn);
+        at += used;
+        take(&mut *session, now, &mut turn, (&mut told, at), &mut pieces);
+        if used == 0 {
+            // nobody will send more: let it decide with what it has, once
+            if now.uptime >= QUIET || at == bytes.len() {
+                break;
+            }
+            now.uptime += QUIET;
+        }
+    }
+    session.finish(bytes.get(at..).unwrap_or_default(), now, &mut turn);
+    take(&mut *session, now, &mut turn, (&mut told, bytes.len()), &mut pieces);
+    Heard { bytes: bytes.to_vec(), protocol, device: session.device_id().cloned(), assumed: false, pieces }
+}
+
+/// Turn a turn into pieces; `told` is how far the input is shown, `at` how far it is consumed.
+fn take(session: &mut dyn Session, now: Now, turn: &mut Turn, (told, at): (&mut usize, usize), pieces: &mut Vec<Piece>) {
+    if let Some(run) = turn.skipped.take() {
+        let length = run.length;
+        pieces.push(Piece { offset: *told, length, reject: Some(run), ..Piece::default() });
+        *told += length;
+    }
+    let mut piece = Piece {
+        offset: *told,
+        fate: turn.fate,
+        reject: turn.reject.take(),
+        tolerated: std::mem::take(&mut turn.tolerated),
+        notices: turn.notices.drain(..).map(|notice| notice.fault).collect(),
+        events: std::mem::take(&mut turn.events),
+        replies: turn.send.frames().map(<[u8]>::to_vec).collect(),
+        close: turn.close.map(protocols::session::Close::label),
+        ..Piece::default()
+    };
+    if turn.fate.is_some() {
+        piece.length = at.saturating_sub(*told);
+        *told = at;
+        if let Some(trace) = &mut turn.trace {
+            piece.title = std::mem::take(&mut trace.title);
+            piece.content = std::mem::take(&mut trace.content);
+            piece.fields = std::mem::take(&mut trace.fields);
+            piece.fields.sort_by_key(|field| field.span.start);
+        }
+    }
+    if turn.receipt {
+        let mut out = Outgoing::marked();
+        session.release(Some(Delivery::Stored), now, &mut out);
+        piece.replies.extend(out.frames().map(<[u8]>::to_vec));
+    }
+    if piece.fate.is_some() || !piece.notices.is_empty() || !piece.replies.is_empty() || piece.close.is_some() {
+        pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_what_no_field_covers() {
+        let field = |span| Field { span, name: String::new(), value: String::new() };
+        let piece = Piece { content: vec![0; 10], fields: vec![field(1..3), field(2..4), field(6..8)], ..Piece::default() };
+        assert_eq!(piece.gaps(), [(0, 1), (4, 6), (8, 10)]);
+        assert_eq!(Piece::default().gaps(), []);
+    }
+}
