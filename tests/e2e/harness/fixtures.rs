@@ -25,11 +25,13 @@ pub(crate) struct Fixture {
 pub(crate) fn playable() -> Vec<Fixture> {
     let mut found = Vec::new();
     for protocol in PROTOCOLS {
-        let mut files: Vec<_> =
-            std::fs::read_dir(repository("fixtures").join(protocol.name)).unwrap().map(|f| f.unwrap().path()).collect();
+        let folder = repository("fixtures").join(protocol.name);
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let mut files: Vec<_> = entries.map(|f| f.unwrap().path()).collect();
         files.sort();
         for file in files {
-            let script = Script::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let script = Script::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             let name = format!("{}/{}", protocol.name, file.file_stem().unwrap().to_string_lossy());
             let waits = script.items.iter().any(|item| matches!(item.action, Action::Advance(_)));
             if script.device.is_none() && !waits {
