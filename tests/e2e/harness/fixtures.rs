@@ -89,7 +89,7 @@ impl Fixture {
             reply.push(byte);
             Ok::<_, String>(byte)
         };
-        for wanted in &pattern.0 {
+        for wanted in loosened(pattern) {
             let byte = next(&mut reply)?;
             if wanted.is_none() && Some(byte) == escape {
                 next(&mut reply)?;
@@ -100,4 +100,26 @@ impl Fixture {
         }
         Ok(())
     }
+}
+
+/// A recording marks the bytes that differed under a few clocks. A digit of the clock that was the same under all of them by
+/// chance, as the tens of a month are, stands between marked ones; in a year's other months it is another.
+fn loosened(Pattern(pattern): &Pattern) -> Vec<Option<u8>> {
+    const CHANCE: usize = 2;
+    let mut bytes = pattern.clone();
+    let marked: Vec<_> = pattern.iter().enumerate().filter(|(_, byte)| byte.is_none()).map(|(at, _)| at).collect();
+    for pair in marked.windows(2) {
+        if pair[1] - pair[0] <= CHANCE + 1 {
+            bytes[pair[0]..pair[1]].fill(None);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn only_short_gaps_between_marked_bytes_are_loosened() {
+    let pattern = |text: &str| Pattern(text.bytes().map(|b| (b != b'.').then_some(b)).collect());
+    assert_eq!(loosened(&pattern("202.1.0..x")), pattern("202......x").0);
+    assert_eq!(loosened(&pattern(".abc.")), pattern(".abc.").0);
+    assert_eq!(loosened(&pattern("abc")), pattern("abc").0);
 }
