@@ -83,3 +83,16 @@ fn drive(mut device: Device, to: SocketAddr, stop: &AtomicBool, ledger: &Ledger)
         std::thread::sleep(RECONNECT);
     }
 }
+
+/// The count is worth something only if it can fail.
+#[test]
+fn the_ledger_names_what_is_missing() {
+    let ledger = Ledger::default();
+    let device = Device::new("jt808", 1);
+    for time in ["t1", "t2"] {
+        ledger.note(&device, time.to_owned());
+    }
+    let event = |time: &str| serde_json::json!({"device_id": device.id, "position": {"time": time}});
+    assert_eq!(ledger.missing(&[event("t1"), event("t1"), event("t3")]), [(device.id.clone(), "t2".to_owned())]);
+    assert_eq!(ledger.missing(&[event("t1"), event("t2")]), []);
+}
