@@ -13,6 +13,7 @@ mod clock;
 mod config;
 mod connection;
 mod contract;
+mod demo;
 mod gateway;
 mod journal;
 mod ledger;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { config } => cli::serve::run(&config),
         Command::CheckConfig { file } => cli::check::run(&file, config::environment(), io::stdout().lock(), io::stderr().lock()),
+        Command::Demo(args) => demo::run(&args),
         Command::Protocols(args) => return cli::protocols::run(&args),
         Command::Decode(args) => return cli::decode::run(&args),
         Command::Events(args) => cli::events::run(&args),

@@ -28,6 +28,8 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
+    /// Show it at work: a gateway on loopback, a small fleet of simulated navigators, and the count at the end
+    Demo(crate::demo::DemoArgs),
     /// List the protocols
     Protocols(super::protocols::ProtocolsArgs),
     /// Explain bytes, field by field

@@ -1,0 +1,173 @@
+//! The simulated navigators: recorded conversations, played over real sockets.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use protocols::identity::SessionId;
+use protocols::registry::{self, Protocol};
+use protocols::script::{Action, Expect, Script};
+use protocols::session::{Opening, Turn};
+use protocols::time::{Now, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// How long a navigator waits for the gateway's answer: their own limits are 5 s and more.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two messages of one car: slow enough to read along.
+const PAUSE_MS: std::ops::Range<u64> = 200..900;
+
+macro_rules! conversations {
+    ($($protocol:literal: $($name:literal)+;)+) => {
+        &[$($(($protocol, $name, include_str!(concat!("../../fixtures/", $protocol, "/", $name, ".script")))),+),+]
+    };
+}
+
+/// What the fleet plays; conversations of the same device are played one after another by the same car.
+static CONVERSATIONS: &[(&str, &str, &str)] = conversations! {
+    "gt06": "sign-on-and-position" "alarms" "heartbeats" "positions-of-many-models" "information" "obd" "time-and-address" "topin-glued";
+    "jt808": "sign-on-2013" "positions-with-alarms" "driver-card" "heartbeats" "batch" "photo-split" "sign-on-2011" "driver-card-2011"
+        "sign-on-2019";
+};
+
+/// One car: a device and what it says.
+#[derive(Debug)]
+pub(super) struct Car {
+    protocol: &'static Protocol,
+    scripts: Vec<(&'static str, Script)>,
+}
+
+/// What the fleet knows from outside.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Events in what was sent.
+    pub(super) sent: AtomicU64,
+    /// Events in what was acknowledged as it should be.
+    pub(super) acknowledged: AtomicU64,
+    /// Conversations played to their end.
+    pub(super) conversations: AtomicU64,
+}
+
+/// The cars.
+///
+/// # Errors
+/// A conversation that cannot be read; a test makes sure that there is none.
+pub(super) fn fleet() -> Result<Vec<Car>, String> {
+    let mut cars: BTreeMap<(&str, String), Car> = BTreeMap::new();
+    for (protocol, name, text) in CONVERSATIONS {
+        let script = Script::parse(text).map_err(|e| format!("fixtures/{protocol}/{name}.script: {e}"))?;
+        let protocol = registry::find(protocol).ok_or_else(|| format!("there is no protocol {protocol}"))?;
+        let car = cars.entry((protocol.name, device(protocol, &script))).or_insert_with(|| Car { protocol, scripts: Vec::new() });
+        car.scripts.push((name, script));
+    }
+    Ok(cars.into_values().collect())
+}
+
+/// Whose conversation it is.
+fn device(protocol: &'static Protocol, script: &Script) -> String {
+    let opening = Opening { session: SessionId(0), settings: Arc::default(), device: script.device.clone() };
+    let mut session = (protocol.open)(opening);
+    let mut turn = Turn::default();
+    let now = Now { utc: Timestamp::from_millis(0), uptime: Duration::ZERO };
+    for bytes in script.received() {
+        session.receive(bytes, now, &mut turn);
+        if let Some(device) = session.device_id() {
+            return device.to_string();
+        }
+    }
+    String::new()
+}
+
+impl Car {
+    /// What it speaks.
+    pub(super) fn protocol(&self) -> &'static str {
+        self.protocol.name
+    }
+
+    /// Drive until then: play the conversations in turn.
+    ///
+    /// # Errors
+    /// What the gateway answered wrongly, or not at all.
+    pub(super) async fn drive(&self, to: SocketAddr, until: Instant, mut chance: Chance, tally: &Tally) -> Result<(), String> {
+        loop {
+            for (name, script) in &self.scripts {
+                if Instant::now() >= until {
+                    return Ok(());
+                }
+                self.play(script, to, until, &mut chance, tally).await.map_err(|e| format!("{}/{name}: {e}", self.protocol.name))?;
+                tally.conversations.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn play(&self, script: &Script, to: SocketAddr, until: Instant, chance: &mut Chance, tally: &Tally) -> Result<(), String> {
+        let broken = |e: io::Error| format!("connection to {to}: {e}");
+        let mut stream = TcpStream::connect(to).await.map_err(broken)?;
+        for item in &script.items {
+            let Action::Receive(bytes) = &item.action else { continue };
+            if Instant::now() >= until {
+                break; // the engine is switched off in the middle of a conversation
+            }
+            tokio::time::sleep(Duration::from_millis(chance.among(PAUSE_MS))).await;
+            let events = item.expected.iter().filter(|e| matches!(e.what, Expect::Event(_))).count() as u64;
+            stream.write_all(bytes).await.map_err(broken)?;
+            tally.sent.fetch_add(events, Ordering::Relaxed);
+            for expected in &item.expected {
+                let Expect::Sent(pattern) = &expected.what else { continue };
+                let mut answer = vec![0; pattern.0.len()];
+                match tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await {
+                    Err(_) => return Err(format!("line {}: no answer within {} s", expected.line, PATIENCE.as_secs())),
+                    Ok(Err(e)) => return Err(format!("line {}: {e}", expected.line)),
+                    Ok(Ok(_)) if !pattern.fits(&answer) => {
+                        return Err(format!("line {}: answered {}", expected.line, protocols::cursor::hex(&answer)));
+                    }
+                    Ok(Ok(_)) => {}
+                }
+            }
+            tally.acknowledged.fetch_add(events, Ordering::Relaxed);
+        }
+        stream.shutdown().await.map_err(broken)?;
+        // what was sent without asking for an answer is stored by the time the gateway closes too
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        Ok(())
+    }
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+#[derive(Debug)]
+pub(super) struct Chance(u64);
+
+impl Chance {
+    /// The sequence of a car.
+    pub(super) fn new(seed: u64, car: usize) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ car as u64)
+    }
+
+    fn among(&mut self, range: std::ops::Range<u64>) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        range.start + (z ^ (z >> 31)) % (range.end - range.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_conversation_is_one_that_the_demo_can_play() {
+        let cars = fleet().unwrap();
+        assert!(cars.len() >= 8, "{} cars", cars.len());
+        for (name, script) in cars.iter().flat_map(|c| &c.scripts) {
+            assert!(script.profiles.is_empty() && script.device.is_none() && !script.auth_required, "{name} needs a configuration");
+            assert!(script.items.iter().all(|i| matches!(i.action, Action::Receive(_))), "{name} needs time to pass");
+        }
+    }
+}
