@@ -196,3 +196,53 @@ impl Tower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gt06::read::tests::facts;
+
+    #[test]
+    fn the_least_bytes_are_enough_and_one_less_is_not() {
+        let towers = [Tower::Short, Tower::Wide, Tower::Nine, Tower::ShortMnc, Tower::WideMnc, Tower::Long];
+        let fixed = [
+            Part::Time,
+            Part::BcdTime,
+            Part::UnixTime,
+            Part::Gps,
+            Part::TopinFix,
+            Part::ModuleFix,
+            Part::Imei,
+            Part::TypedTower,
+            Part::Towers(Tower::Short, Count::Fixed(0)),
+            Part::Counted(Entry::Wifi),
+            Part::Info,
+            Part::Level,
+            Part::Alarm,
+            Part::WideAlarm,
+            Part::Number("n", 6, Meaning::Attribute),
+            Part::Iccid,
+            Part::CountedAscii("a"),
+            Part::CountedHex("b"),
+            Part::Ports,
+            Part::SignalToNoise,
+            Part::CountedGps,
+            Part::CountedCells,
+            Part::CountedWifi,
+            Part::InputWord,
+        ];
+        for part in towers.map(Part::Tower).into_iter().chain(fixed) {
+            let zeros = |n| facts(&[part], &[], &"00".repeat(n));
+            assert!(zeros(part.least()).is_ok(), "{part:?}");
+            assert!(zeros(part.least() - 1).is_err(), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_message_says_by_being_sent_needs_no_bytes() {
+        for part in [Part::Says(Alarm::Sos), Part::Is("sleeping", true), Part::Archived, Part::CountedBefore(Entry::Wifi)] {
+            assert_eq!(part.least(), 0);
+            assert!(facts(&[part], &[], "").is_ok(), "{part:?}");
+        }
+    }
+}

@@ -245,14 +245,14 @@ mod tests {
     #[test]
     fn accepts_both_forms() {
         assert_eq!(told(HEARTBEAT, false, false), "frame 15 form 0x0 Good");
-        assert_eq!(told("79790008940000ed0289d6860d0a", false, false), "frame 14 form 0x1 Good");
+        assert_eq!(told("79790008940004b6000316cd0d0a", false, false), "frame 14 form 0x1 Good");
     }
 
     #[test]
     fn payload_may_hold_an_end() {
-        let frame = "797900109b0344373532304136320d0a000f87f00d0a";
-        assert_eq!(told(frame, false, false), "frame 22 form 0x1 Good");
-        for n in 1..22 {
+        let frame = "7979000f9b03443735304136320d0a000f60b70d0a";
+        assert_eq!(told(frame, false, false), "frame 21 form 0x1 Good");
+        for n in 1..21 {
             assert_eq!(told(&frame[..n * 2], false, false), "more", "{n}");
         }
     }
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_wrong_length_is_mended_by_the_crc() {
         // declares 8, needs 10; and one that declares too much, which only silence or the next frame shows
-        assert_eq!(told("787808134606020002044dc5050d0a", false, false), "frame 15 form 0x10 Good");
+        assert_eq!(told("7878081346060200020003091f0d0a", false, false), "frame 15 form 0x10 Good");
         let mut long = unhex(HEARTBEAT).unwrap();
         long[2] = 0x20;
         let crc = crc_itu(&long[2..11]).to_be_bytes();
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn tells_a_wrong_crc() {
         assert!(told("78780a134401040001000508460d0a", false, false).starts_with("frame 15 form 0x0 Wrong"));
-        assert_eq!(told("78780c95130a0209321c91000112800d0a", false, false), "frame 17 form 0x0 Unreliable");
+        assert_eq!(told("78780c951a03010a0000910001e4b60d0a", false, false), "frame 17 form 0x0 Unreliable");
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(told(login, false, true), "frame 15 form 0x2 Good");
         assert_eq!(told(&format!("{login}787801080d0a"), false, false), "frame 15 form 0x2 Good");
         assert_eq!(told("787801080d0a", false, false), "frame 6 form 0x2 Good");
-        assert_eq!(told("7878121011091c0b1b2999058508040097a89e0034520d0a", false, false), "frame 24 form 0x2 Good");
+        assert_eq!(told("787812101a03010a000099026b287c0c3cbd481f14600d0a", false, false), "frame 24 form 0x2 Good");
         // the same bytes could be a heartbeat with a wrong CRC: it depends on who is talking
         assert_eq!(told("78780a13424008196400041f000d0a", true, false), "frame 15 form 0x2 Good");
         assert!(told("78780a13424008196400041f000d0a", false, false).contains("Wrong"));

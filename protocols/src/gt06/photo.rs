@@ -126,3 +126,81 @@ impl Photo {
         self.deadline = step.now().uptime + PATIENCE;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Body, Content};
+    use crate::gt06::session::Gt06;
+    use crate::identity::{DeviceId, SessionId};
+    use crate::session::{Opening, Session, Turn};
+    use crate::time::{Now, Timestamp};
+    use crate::wire::Machine;
+
+    const START: Duration = Duration::from_secs(100);
+
+    fn announcement(size: u32) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let content = [&[26, 3, 1, 10, 0, 0, 5][..], &[0; 8], &[1, 0, 1], &size.to_be_bytes(), &7u32.to_be_bytes()].concat();
+        reply::basic(&mut frame, 0x35, 2, &content);
+        frame
+    }
+
+    fn part(offset: u32, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let size = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+        reply::extended(&mut frame, 0x36, 3, &[&7u32.to_be_bytes(), &offset.to_be_bytes(), &size, bytes]);
+        frame
+    }
+
+    fn open() -> Box<dyn Session> {
+        let device = DeviceId::normalise("861200000000012");
+        Machine::<Gt06>::open(Opening { session: SessionId(7), settings: Arc::default(), device })
+    }
+
+    fn hear(session: &mut dyn Session, bytes: &[u8], uptime: Duration) -> Turn {
+        let mut turn = Turn::default();
+        let now = Now { utc: Timestamp::from_seconds(1_800_000_000), uptime };
+        assert_eq!(session.receive(bytes, now, &mut turn), bytes.len());
+        turn
+    }
+
+    #[test]
+    fn the_parts_become_one_photo_of_the_announced_size() {
+        let mut session = open();
+        assert!(!hear(&mut *session, &announcement(4), START).send.bytes.is_empty());
+        assert!(!hear(&mut *session, &part(0, &[0xFF, 0xD8]), START).send.bytes.is_empty());
+        let turn = hear(&mut *session, &part(2, &[3, 4, 5, 6]), START);
+        let Body::Data(data) = &turn.events[0].body else { panic!("{:?}", turn.events) };
+        assert_eq!(data.content, Content::Base64(vec![0xFF, 0xD8, 3, 4]));
+        assert_eq!((data.content_type.as_ref(), data.channel), ("image/jpeg", Some(1)));
+        assert_eq!(session.deadline(), None);
+    }
+
+    #[test]
+    fn refuses_sizes_that_nobody_would_hold() {
+        for size in [0, MAX_PHOTO + 1] {
+            let turn = hear(&mut *open(), &announcement(size), START);
+            assert_eq!(turn.reject.unwrap().fault.kind, FaultKind::Value);
+            assert!(turn.send.bytes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_late_part_is_asked_for_again_and_then_given_up() {
+        let mut session = open();
+        hear(&mut *session, &announcement(4), START);
+        let mut at = START;
+        for _ in 1..TRIES {
+            at += PATIENCE;
+            assert_eq!(session.deadline(), Some(at));
+            assert!(!hear(&mut *session, &[], at).send.bytes.is_empty());
+        }
+        at += PATIENCE;
+        let turn = hear(&mut *session, &[], at);
+        assert_eq!(turn.notices[0].fault.kind, FaultKind::Reassembly);
+        assert_eq!(session.deadline(), None);
+    }
+}

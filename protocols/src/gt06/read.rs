@@ -589,8 +589,8 @@ pub(super) mod tests {
     #[test]
     fn the_number_of_a_sim_may_be_swapped() {
         let iccid = |hex| report(&[Part::Iccid], hex).attributes.get("iccid").cloned();
-        assert_eq!(iccid("8966051912408052452f"), Some("8966051912408052452".into()));
-        assert_eq!(iccid("980691312079088572f5"), Some("8960191302978058275".into()));
+        assert_eq!(iccid("8986001234567890123f"), Some("8986001234567890123".into()));
+        assert_eq!(iccid("986800214365870921f3"), Some("8986001234567890123".into()));
         assert_eq!(iccid("1234567890123456789f"), Some("1234567890123456789".into()));
     }
 

@@ -132,13 +132,13 @@ mod tests {
     fn obd_values_have_units() {
         let mut report = Report::default();
         for (id, value) in
-            [("283", "000274d8"), ("353", "00002134"), ("4A3", "VIN5014255"), ("223", "1"), ("2110", "ff"), ("4", "x")]
+            [("283", "000186a0"), ("353", "00002134"), ("4A3", "VIN0000007"), ("223", "1"), ("2110", "ff"), ("4", "x")]
         {
             obd_value(&mut report, id, value);
         }
-        assert_eq!(report.odometer_m, Some(1_609_840.0));
+        assert_eq!(report.odometer_m, Some(1_000_000.0));
         assert_eq!(report.attributes.get("obd_speed_kmh"), Some(&85.0.into()));
-        assert_eq!(report.attributes.get("vin"), Some(&"VIN5014255".into()));
+        assert_eq!(report.attributes.get("vin"), Some(&"VIN0000007".into()));
         assert_eq!(report.attributes.iter().count(), 2);
     }
 
