@@ -14,4 +14,4 @@ static PROTOCOLS: LazyLock<Vec<&'static Protocol>> = LazyLock::new(|| match std:
     Err(_) => protocols::PROTOCOLS.to_vec(),
 });
 
-fuzz_target!(|data: &[u8]| fuzz_session(&PROTOCOLS, data));
+fuzz_target!(|data: &[u8]| assert_eq!(fuzz_session(&PROTOCOLS, data), Ok(())));
