@@ -1,5 +1,5 @@
 //! Bytes from anywhere against every protocol, or against the one that `NAVGATE_FUZZ_PROTOCOL` names:
-//! `NAVGATE_FUZZ_PROTOCOL=gt06 cargo +nightly fuzz run session`
+//! `NAVGATE_FUZZ_PROTOCOL=gt06 cargo +nightly fuzz run session -- -max_len=512`
 
 #![no_main]
 
