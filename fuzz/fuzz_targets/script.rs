@@ -7,4 +7,4 @@ use libfuzzer_sys::fuzz_target;
 use protocols::PROTOCOLS;
 use protocols::script::fuzz_script;
 
-fuzz_target!(|text: &str| fuzz_script(PROTOCOLS, text));
+fuzz_target!(|text: &str| assert_eq!(fuzz_script(PROTOCOLS, text), Ok(())));

@@ -1,5 +1,5 @@
 //! Bytes from anywhere against every protocol, or against the one that `NAVGATE_FUZZ_PROTOCOL` names:
-//! `NAVGATE_FUZZ_PROTOCOL=gt06 cargo +nightly fuzz run session`
+//! `NAVGATE_FUZZ_PROTOCOL=gt06 cargo +nightly fuzz run session -- -max_len=512`
 
 #![no_main]
 
@@ -14,4 +14,4 @@ static PROTOCOLS: LazyLock<Vec<&'static Protocol>> = LazyLock::new(|| match std:
     Err(_) => protocols::PROTOCOLS.to_vec(),
 });
 
-fuzz_target!(|data: &[u8]| fuzz_session(&PROTOCOLS, data));
+fuzz_target!(|data: &[u8]| assert_eq!(fuzz_session(&PROTOCOLS, data), Ok(())));

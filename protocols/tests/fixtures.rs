@@ -118,14 +118,14 @@ fn everything_that_the_fuzzer_keeps_passes() {
         entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect::<Vec<_>>()
     };
     for data in corpus("session") {
-        fuzz_session(PROTOCOLS, &data);
+        assert_eq!(fuzz_session(PROTOCOLS, &data), Ok(()));
     }
     for text in corpus("script") {
-        fuzz_script(PROTOCOLS, &String::from_utf8_lossy(&text));
+        assert_eq!(fuzz_script(PROTOCOLS, &String::from_utf8_lossy(&text)), Ok(()));
     }
     for fixture in fixtures() {
         let text = fixture.script.lines().fold(String::new(), |text, line| text + line + "\n");
-        fuzz_script(&[fixture.protocol], &text);
+        assert_eq!(fuzz_script(&[fixture.protocol], &text), Ok(()), "{}", fixture.name());
     }
 }
 

@@ -1,51 +1,58 @@
-//! What the fuzz targets do, kept here so that an ordinary test exercises it too.
+//! What the fuzz targets do, kept here so that ordinary tests exercise it too.
 
-use super::laws;
+use super::laws::{self, Broken};
 use super::parse::{Action, Script};
 use super::run::{Feed, Options, run};
 use super::write::{check, update};
 use crate::registry::Protocol;
 
-/// Bytes from anywhere against these protocols: they are cut in pieces by their own first byte, once with a device that is
-/// known and once without.
+/// Bytes from anywhere against these protocols, with a device that is known and with none: whole, byte by byte, and in
+/// pieces as long as the first byte says.
 ///
-/// # Panics
-/// If a law is broken: that is what a fuzz target is for.
-pub fn fuzz_session(protocols: &[&Protocol], data: &[u8]) {
-    let Some((cut, bytes)) = data.split_first() else { return };
+/// # Errors
+/// The law that was broken, in words.
+pub fn fuzz_session(protocols: &[&Protocol], data: &[u8]) -> Result<(), Broken> {
+    let Some((piece, bytes)) = data.split_first() else { return Ok(()) };
     for protocol in protocols {
         for head in ["", "% device 13800000001\n"] {
-            let Ok(script) = Script::parse(head) else { continue };
-            let broken = laws::anything(protocol, &script, bytes).err();
-            assert_eq!(broken, None, "{protocol:?}");
-            let pieces = bytes.chunks(usize::from(*cut).max(1)).map(|piece| Action::Receive(piece.to_vec()));
+            let script = Script::parse(head).map_err(|e| e.to_string())?;
+            let broken = |e| format!("{protocol:?} {head}: {e}");
+            laws::anything(protocol, &script, bytes).map_err(broken)?;
+            let pieces = bytes.chunks(usize::from(*piece).max(1)).map(|piece| Action::Receive(piece.to_vec()));
             let pieces = run(protocol, &script.with(pieces), &Options::default());
-            assert_eq!(pieces.broken, Vec::<String>::new(), "{protocol:?}");
             let whole = run(protocol, &script.with([Action::Receive(bytes.to_vec())]), &Options::default());
-            assert!(pieces.flat().eq(whole.flat()), "{protocol:?}: {:?} in pieces of {cut}, {:?} whole", pieces.said, whole.said);
+            if !pieces.broken.is_empty() || pieces.flat().ne(whole.flat()) {
+                return Err(broken(format!("in pieces of {piece} {pieces:?}, whole {whole:?}")));
+            }
         }
     }
+    Ok(())
 }
 
-/// Text from anywhere as a script: it is refused, or runs, and what is written back is what then agrees.
+/// Text from anywhere as a script: it is refused, or it runs, and what is written back then agrees.
 ///
-/// # Panics
-/// If it does not: that is what a fuzz target is for.
-pub fn fuzz_script(protocols: &[&Protocol], text: &str) {
-    let Ok(script) = Script::parse(text) else { return };
+/// # Errors
+/// What does not, in words.
+pub fn fuzz_script(protocols: &[&Protocol], text: &str) -> Result<(), Broken> {
+    let Ok(script) = Script::parse(text) else { return Ok(()) };
     for protocol in protocols {
+        let broken = |e: &dyn std::fmt::Debug| format!("{protocol:?}: {e:?}");
         let glued = run(protocol, &script, &Options { feed: Feed::Glued, ..Options::default() });
-        assert_eq!(glued.broken, Vec::<String>::new(), "{protocol:?}");
-        let written = update(protocol, &script);
-        assert!(written.is_ok(), "{protocol:?}: {written:?}");
-        let once = written.unwrap_or_default();
-        let again = Script::parse(&once);
-        assert!(again.is_ok(), "{protocol:?}: {again:?}\n{once}");
-        if let Ok(again) = again {
-            assert_eq!(check(protocol, &again), Ok(Vec::new()), "{protocol:?}: {once}");
-            assert_eq!(update(protocol, &again), Ok(once), "{protocol:?}");
+        if !glued.broken.is_empty() {
+            return Err(broken(&glued.broken));
+        }
+        let once = update(protocol, &script).map_err(|e| broken(&e))?;
+        let again = Script::parse(&once).map_err(|e| broken(&(e, &once)))?;
+        match check(protocol, &again) {
+            Ok(differences) if differences.is_empty() => {}
+            other => return Err(broken(&(other, once))),
+        }
+        let twice = update(protocol, &again).map_err(|e| broken(&e))?;
+        if twice != once {
+            return Err(broken(&("written twice", once, twice)));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -58,14 +65,14 @@ mod tests {
     fn the_session_target_runs() {
         let bytes = [vec![3], toy::frame(toy::LOGIN, b"7"), b"junk".to_vec(), toy::position(1, 2), vec![2, 60]].concat();
         for end in 0..=bytes.len() {
-            fuzz_session(&[&toy::TOY], &bytes[..end]);
+            fuzz_session(&[&toy::TOY], &bytes[..end]).unwrap();
         }
     }
 
     #[test]
-    #[should_panic(expected = "byte by byte")]
     fn the_session_target_finds_a_flaw() {
-        fuzz_session(&[&toy::SPLITTING], b"\x01garbage");
+        let broken = fuzz_session(&[&toy::SPLITTING], b"\x01garbage").unwrap_err();
+        assert!(broken.contains("byte by byte"), "{broken}");
     }
 
     #[test]
@@ -73,7 +80,7 @@ mod tests {
         let login = text_of(&toy::frame(toy::LOGIN, b"7"));
         let text = format!("# x\n> {login}\n< 06\n# y\n> {login}{login}\n! value\n\n@ +3s\n. goodbye\n> \"\\\"\"");
         for (end, _) in text.char_indices() {
-            fuzz_script(&[&toy::TOY], &text[..end]);
+            fuzz_script(&[&toy::TOY], &text[..end]).unwrap();
         }
     }
 
@@ -103,12 +110,12 @@ mod tests {
 
         #[test]
         fn any_conversation_can_be_written_anew(text in lines()) {
-            fuzz_script(&[&toy::TOY], &text);
+            prop_assert_eq!(fuzz_script(&[&toy::TOY], &text), Ok(()));
         }
 
         #[test]
         fn any_bytes_can_be_received(bytes in prop::collection::vec(prop_oneof![Just(2), Just(3), Just(1), any::<u8>()], 0..200)) {
-            fuzz_session(&[&toy::TOY], &bytes);
+            prop_assert_eq!(fuzz_session(&[&toy::TOY], &bytes), Ok(()));
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::session::Delivery;
 /// sampled, which keeps all laws over all fixtures within a minute without optimisation.
 pub const BUDGET: usize = 512 * 512;
 
+/// The same for damages, of which every byte has several, heard up to twice: every byte of a conversation of 110 bytes.
+const DAMAGE_BUDGET: usize = BUDGET / 4;
+
 /// What was broken, in words.
 pub type Broken = String;
 
@@ -122,7 +125,7 @@ fn prefix(script: &Script, mut end: usize) -> Vec<Action> {
 pub fn damage_anything(protocol: &Protocol, script: &Script, seed: u64) -> Result<(), Broken> {
     let bytes = script.bytes();
     let mut sampler = Sampler::new(seed);
-    for at in sampler.pick(bytes.len(), BUDGET / DAMAGES / usize::max(bytes.len(), 1)) {
+    for at in sampler.pick(bytes.len(), DAMAGE_BUDGET / usize::max(DAMAGES * bytes.len(), 1)) {
         let old = bytes.get(at).copied().unwrap_or_default();
         // a bit, the sign bit, the ends of the range, and anything
         let damages: [u8; DAMAGES] = [old ^ 1, old ^ 0x80, 0, 0xFF, sampler.number() as u8];

@@ -218,3 +218,31 @@ fn refuses_what_it_was_told_is_hex_and_is_not() {
     assert!(Form::Hex.read("787").is_err());
     assert!(Form::Either.read(r"\q").is_err());
 }
+
+#[derive(Debug, clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    args: DecodeArgs,
+}
+
+fn parsed(words: &[&str]) -> Result<DecodeArgs, clap::Error> {
+    use clap::Parser;
+    Line::try_parse_from(["decode"].iter().chain(words)).map(|line| line.args)
+}
+
+#[test]
+fn refuses_wrong_usage() {
+    for words in [&[][..], &["--hex", "--text", "00"], &["--jsonl", "00"], &["00", "00"]] {
+        assert!(parsed(words).is_err(), "{words:?}");
+    }
+    for words in [&["--protocol", "nothing", "00"][..], &["--hex", "0"], &[""], &["--device", "0", "00"], &["--text", r"\q"]] {
+        let failure = decode(&parsed(words).unwrap()).unwrap_err();
+        assert!(matches!(failure, Failure::Usage(_)), "{words:?} {failure:?}");
+    }
+}
+
+#[test]
+fn bytes_that_no_protocol_knows_are_no_wrong_usage() {
+    let failure = decode(&parsed(&["--text", "what is this"]).unwrap()).unwrap_err();
+    assert!(matches!(failure, Failure::Input(_)), "{failure:?}");
+}
