@@ -73,9 +73,10 @@ impl Case {
         Line { session: (self.protocol.open)(opening), turn: Turn::default(), out: Outgoing::default(), now }
     }
 
-    /// A session that has got as far as a position report, and the report, which it takes again and again.
+    /// A session that has got as far as the shortest position report of all conversations, and the report, which it takes
+    /// again and again.
     fn at_a_position(&self) -> Option<(Line, Vec<u8>)> {
-        self.scripts.iter().find_map(|script| {
+        let in_script = |script: &Script| {
             let mut line = self.open(script);
             let bytes = script.bytes();
             let mut at = 0;
@@ -87,7 +88,8 @@ impl Case {
                 at += used;
             }
             None
-        })
+        };
+        self.scripts.iter().filter_map(in_script).min_by_key(|(_, report)| report.len())
     }
 }
 
@@ -105,7 +107,7 @@ impl Line {
         let used = self.session.receive(bytes, self.now, &mut self.turn);
         if self.turn.receipt {
             self.out.clear();
-            self.session.release(Delivery::Stored, self.now, &mut self.out);
+            self.session.release(Some(Delivery::Stored), self.now, &mut self.out);
         }
         used
     }

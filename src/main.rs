@@ -1,28 +1,46 @@
 //! navgate: a gateway between in-car navigators and a dispatch backend.
+//!
+//! ```text
+//!   socket ─▶ listener ─▶ connection ─▶ protocols::Session ─▶ record ─▶ sink (Kafka | journal)
+//!      ▲                      │  ▲                                              │
+//!      └── acknowledgement ◀──┘  └──── receipts (longest stored prefix) ◀───────┘ reports
+//! ```
 
+mod admin;
+mod agent;
 mod cli;
+mod clock;
+mod config;
+mod connection;
+mod contract;
+mod gateway;
+mod journal;
+mod ledger;
+mod listener;
+mod logging;
+mod proxy;
+mod receipts;
+mod record;
+mod serve;
+mod sessions;
+mod sink;
+mod telemetry;
 
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-/// A gateway between in-car navigators and a dispatch backend.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Decode(cli::decode::DecodeArgs),
-    Protocols(cli::protocols::ProtocolsArgs),
-}
+use clap::Parser;
+use cli::Exit;
+use cli::args::{Cli, Command};
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Decode(args) => cli::decode::run(&args),
-        Command::Protocols(args) => cli::protocols::run(&args),
-    }
+    let done = match Cli::parse().command {
+        Command::Serve { config } => cli::serve::run(&config),
+        Command::CheckConfig { file } => cli::check::run(&file, config::environment(), io::stdout().lock(), io::stderr().lock()),
+        Command::Protocols(args) => return cli::protocols::run(&args),
+        Command::Decode(args) => return cli::decode::run(&args),
+        Command::Events(args) => cli::events::run(&args),
+        Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
+    };
+    done.map_or_else(Exit::report, |()| ExitCode::SUCCESS)
 }

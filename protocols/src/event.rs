@@ -453,7 +453,7 @@ pub enum DataKind {
     Unknown,
 }
 
-/// Bytes, text or named values; large ones are cut into parts of [`crate::wire::DATA_PART`] bytes with one `name`.
+/// Bytes, text or named values; large ones are cut into parts of 256 KiB with one `name`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Data {

@@ -18,7 +18,8 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// The longest identity that any protocol of ours carries has 20 digits or 30 characters; twice that is a bound for all.
@@ -69,6 +70,13 @@ impl fmt::Display for DeviceId {
 impl Serialize for DeviceId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for DeviceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::normalise(&text).ok_or_else(|| D::Error::custom("expected the identity of a device"))
     }
 }
 

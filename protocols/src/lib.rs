@@ -15,8 +15,10 @@ pub mod command;
 pub mod cursor;
 pub mod event;
 pub mod fault;
+pub mod gt06;
 pub mod identity;
 pub mod jt808;
+pub mod outcome;
 pub mod parts;
 pub mod profile;
 pub mod registry;
@@ -27,4 +29,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&jt808::PROTOCOL];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL];

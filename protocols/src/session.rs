@@ -39,8 +39,9 @@ pub trait Session: Send {
     fn finish(&mut self, input: &[u8], now: Now, turn: &mut Turn);
 
     /// The oldest frame that asked for it ([`Turn::receipt`]) has this fate; append the device's acknowledgement to `out`.
-    /// Called once for each such frame, in the order received.
-    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing);
+    /// Called once for each such frame, in the order received. [`Delivery::Stored`] and the like acknowledge it; `None` does
+    /// not: its reject was over the limit of a connection and was not stored.
+    fn release(&mut self, delivery: Option<Delivery>, now: Now, out: &mut Outgoing);
 
     /// When [`Session::receive`] wants to be called even if no bytes come.
     fn deadline(&self) -> Option<Duration>;

@@ -533,9 +533,10 @@ impl<W: Wire> Session for Machine<W> {
         self.waiting = None;
     }
 
-    fn release(&mut self, delivery: Delivery, now: Now, out: &mut Outgoing) {
+    fn release(&mut self, delivery: Option<Delivery>, now: Now, out: &mut Outgoing) {
         debug_assert!(!self.acks.is_empty(), "one release for each receipt");
-        if let Some(Some(ack)) = self.acks.pop_front() {
+        let ack = self.acks.pop_front().flatten();
+        if let (Some(ack), Some(delivery)) = (ack, delivery) {
             self.wire.acknowledge(ack, delivery, &self.link, now, out);
         }
     }

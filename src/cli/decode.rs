@@ -17,6 +17,7 @@ use protocols::identity::DeviceId;
 use protocols::registry::{self, Protocol, Recognised};
 use protocols::script::unescape;
 use protocols::time::Timestamp;
+use protocols::wire::Probe;
 
 use walk::{Piece, walk};
 
@@ -104,7 +105,7 @@ fn decode(args: &DecodeArgs) -> Result<bool, Failure> {
     if bytes.is_empty() {
         return Err(Failure::Usage("there are no bytes".into()));
     }
-    let protocol = known.map_or_else(|| recognised(&bytes), Ok)?;
+    let protocol = known.map_or_else(|| recognised(&bytes, args.explain, PROTOCOLS), Ok)?;
     let heard = walk(protocol, device.as_ref(), &bytes, now());
     let whole = !heard.pieces.iter().any(Piece::is_refused);
     let mut out = anstream::AutoStream::auto(io::stdout().lock());
@@ -130,23 +131,32 @@ fn named(name: &str) -> Result<&'static Protocol, Failure> {
     registry::find(name).ok_or_else(|| Failure::Usage(format!("there is no protocol `{name}`; see `navgate protocols`")))
 }
 
-fn recognised(bytes: &[u8]) -> Result<&'static Protocol, Failure> {
-    match registry::recognise(bytes) {
-        Recognised::As(protocol) => Ok(protocol),
-        Recognised::Undecided(_) | Recognised::No => {
-            let possible =
-                |p: &&&Protocol| (p.probe)(bytes.get(..registry::PROBE_WINDOW).unwrap_or(bytes)) != protocols::wire::Probe::No;
-            let names: Vec<_> = PROTOCOLS.iter().filter(possible).map(|p| p.name).collect();
-            let may = if names.is_empty() {
-                "it looks like none that is known".to_owned()
-            } else {
-                format!("it may be {}", names.join(", "))
-            };
-            let hint =
-                "say which with --protocol NAME (`navgate protocols` lists them), and how BYTES is written with --hex or --text";
-            Err(Failure::Input(format!("the protocol cannot be told from these bytes: {may}; {hint}")))
-        }
+/// The protocol that the first bytes show. Where they do not, because they are damaged or few, the only one that can make
+/// something of them.
+fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
+    if let Recognised::As(protocol) = registry::recognise(bytes) {
+        return Ok(protocol);
     }
+    let only = |fits: &dyn Fn(&'static Protocol) -> bool| {
+        let mut fitting = among.iter().copied().filter(|p| fits(p));
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    let possible = |p: &Protocol| (p.probe)(bytes.get(..registry::PROBE_WINDOW).unwrap_or(bytes)) != Probe::No;
+    let readable = |p| walk(p, None, bytes, now()).pieces.iter().any(|piece| piece.fate.is_some() && !piece.is_refused());
+    let repairable = |p| {
+        let heard = walk(p, None, bytes, now());
+        let repair = |index| explain::explain(&heard, index, now()).and_then(|why| why.repair);
+        explained && (0..heard.pieces.len()).filter_map(repair).any(|repair| repair.piece.is_some())
+    };
+    if let Some(protocol) = only(&readable).or_else(|| only(&possible)).or_else(|| only(&repairable)) {
+        let _ = writeln!(io::stderr(), "navgate decode: taken for {}; --protocol NAME says otherwise", protocol.name);
+        return Ok(protocol);
+    }
+    let names: Vec<_> = among.iter().filter(|p| possible(p)).map(|p| p.name).collect();
+    let may =
+        if names.is_empty() { "it looks like none that is known".to_owned() } else { format!("it may be {}", names.join(", ")) };
+    let hint = "say which with --protocol NAME (`navgate protocols` lists them), and how BYTES is written with --hex or --text";
+    Err(Failure::Input(format!("the protocol cannot be told from these bytes: {may}; {hint}")))
 }
 
 /// How bytes are written down.

@@ -1,4 +1,50 @@
-//! The command line.
+//! The command line: one file a command.
 
+pub(crate) mod args;
+pub(crate) mod check;
 pub(crate) mod decode;
+pub(crate) mod events;
 pub(crate) mod protocols;
+pub(crate) mod serve;
+
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// 1 failed, 2 wrong usage, 64 bad configuration.
+    pub(crate) status: u8,
+    /// For a person, on stderr; empty if everything is said already.
+    pub(crate) message: String,
+}
+
+impl Exit {
+    /// What was asked did not hold.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { status: 1, message: message.into() }
+    }
+
+    /// A configuration that cannot be used; everything is said already if the message is empty.
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self { status: 64, message: message.into() }
+    }
+
+    /// Say it, and end with its status.
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            eprintln!("navgate: {}", self.message);
+        }
+        ExitCode::from(self.status)
+    }
+}
+
+impl From<io::Error> for Exit {
+    /// A reader that has gone, as in `| head`, is no failure.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { status: 0, message: String::new() },
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}

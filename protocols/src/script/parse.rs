@@ -127,12 +127,13 @@ impl Script {
             auth_required: false,
             start: Timestamp::from_millis(DEFAULT_START_MS),
             items: Vec::new(),
-            source: text.lines().map(str::to_owned).collect(),
+            source: Vec::new(),
         };
         let mut now = None;
         for (index, raw) in text.lines().enumerate() {
             let line = index + 1;
             script.line(line, raw.trim_end(), &mut now).map_err(|what| ScriptError { line, what })?;
+            script.source.push(raw.trim_end_matches('\r').to_owned());
         }
         Ok(script)
     }

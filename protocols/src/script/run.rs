@@ -2,7 +2,6 @@
 //! written down, and counted, so that nothing can vanish.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,7 +167,10 @@ impl Transcript {
     /// The events of this type.
     pub fn events<'a>(&'a self, type_name: &'a str) -> impl Iterator<Item = &'a str> {
         self.flat().filter_map(move |said| match said {
-            Said::Event(json) if json.strip_prefix("{\"").is_some_and(|rest| rest.starts_with(type_name)) => Some(json.as_str()),
+            Said::Event(json) => {
+                let found = json.strip_prefix("{\"")?.strip_prefix(type_name)?.starts_with("\":");
+                found.then_some(json.as_str())
+            }
             _ => None,
         })
     }
@@ -381,7 +383,7 @@ impl Line {
     fn release(&mut self) {
         while let Some(close) = self.waiting.pop_front() {
             self.out.clear();
-            self.session.release(self.delivery, self.now, &mut self.out);
+            self.session.release(Some(self.delivery), self.now, &mut self.out);
             self.transcript.tally.released += 1;
             let acknowledged = self.out.frames().map(|frame| (self.item, Said::Acknowledged(frame.to_vec())));
             self.transcript.said.extend(acknowledged);
@@ -494,12 +496,6 @@ fn has_null(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(has_null),
         Value::Object(fields) => fields.values().any(has_null),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("now", &self.now).field("pending", &self.pending).finish_non_exhaustive()
     }
 }
 

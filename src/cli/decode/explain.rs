@@ -17,6 +17,9 @@ const CHECKSUM_WITHIN: usize = 16;
 /// How many missing bytes are tried: a report is rarely longer, and more would only say that much is missing.
 const MISSING_AT_MOST: usize = 256;
 
+/// What announces an escape: 7d in the JT/T dialects; `01` behind it makes it the byte itself again.
+const ESCAPES: [u8; 1] = [0x7D];
+
 /// What frames of this field end with.
 const ENDS: [&[u8]; 8] = [b"", b"\x7e", b"\r\n", b"#", b";", b"$", b")", b"]"];
 
@@ -42,20 +45,27 @@ pub(super) struct Repair {
 
 /// Explain what is wrong with this piece, if something is and that was not explained before.
 pub(super) fn explain(heard: &Heard, index: usize, utc: Timestamp) -> Option<Explanation> {
-    let reject = heard.pieces.get(index)?.reject.as_ref()?;
+    let piece = heard.pieces.get(index)?;
+    let reject = piece.reject.as_ref()?;
     let damaged = heard.damaged(index)?;
     let workshop = Workshop { protocol: heard.protocol, utc, damaged };
     let kind = reject.fault.kind;
+    if !piece.content.is_empty() && matches!(kind, FaultKind::Length | FaultKind::Truncated) {
+        return Some(Explanation { what: SHORT, repair: None });
+    }
     let repair = match kind {
         _ if damaged.len() > heard.protocol.limits.max_frame => None,
         FaultKind::Checksum => workshop.checksum(damaged, &reject.fault.detail),
         FaultKind::Escape | FaultKind::Length | FaultKind::Garbage | FaultKind::Oversize | FaultKind::Truncated => {
-            workshop.end().or_else(|| workshop.escape()).or_else(|| workshop.length()).or_else(|| workshop.missing())
+            workshop.best(workshop.ends().chain(workshop.escapes()).chain(workshop.lengths())).or_else(|| workshop.missing())
         }
         _ => None,
     };
     Some(Explanation { what: meaning(kind), repair })
 }
+
+/// What a length fault means inside a frame that is whole: there is nothing to repair.
+const SHORT: &str = "the frame is whole and its checksum right, but its content does not have the length of its message: a model with another layout (a dialect may read it), or an edited frame";
 
 /// What a fault means for whoever looks for its cause.
 const fn meaning(kind: FaultKind) -> &'static str {
@@ -97,6 +107,9 @@ const fn meaning(kind: FaultKind) -> &'static str {
     }
 }
 
+/// What was changed, and what came of it.
+type Change = (String, Vec<u8>);
+
 #[derive(Clone, Copy)]
 struct Workshop<'a> {
     protocol: &'static Protocol,
@@ -107,18 +120,6 @@ struct Workshop<'a> {
 impl Workshop<'_> {
     fn good(&self, bytes: &[u8]) -> Option<Piece> {
         as_frame(self.protocol, false, bytes, self.utc)
-    }
-
-    /// These bytes as a frame, their checksum put right if need be.
-    fn accept(&self, what: String, bytes: Vec<u8>) -> Option<Repair> {
-        if let Some(piece) = self.good(&bytes) {
-            return Some(Repair { what, bytes, piece: Some(piece) });
-        }
-        as_frame(self.protocol, true, &bytes, self.utc)?;
-        let strict = faults_of(self.protocol, &bytes, self.utc);
-        let detail = strict.into_iter().find(|fault| fault.kind == FaultKind::Checksum)?.detail;
-        let fixed = self.checksum(&bytes, &detail)?;
-        Some(Repair { what: format!("{what}, and then {}", fixed.what), ..fixed })
     }
 
     /// Write the expected checksum over the one found.
@@ -135,32 +136,65 @@ impl Workshop<'_> {
         })
     }
 
+    /// Of the changes that make a frame the first that leaves no byte unread, and among those one that leaves the checksum
+    /// alone: a form without a checksum takes many things for its own.
+    fn best(&self, changes: impl Iterator<Item = Change>) -> Option<Repair> {
+        let mut best: Option<(Repair, (bool, bool))> = None;
+        for (what, bytes) in changes {
+            let good = self.good(&bytes);
+            let touched = good.is_none();
+            let repair = match good {
+                Some(piece) => Some(Repair { what, bytes, piece: Some(piece) }),
+                None => self.but_for_its_checksum(what, &bytes),
+            };
+            let Some(repair) = repair else { continue };
+            let unread = repair.piece.as_ref().is_some_and(|piece| !piece.gaps().is_empty());
+            let rank = (unread, touched);
+            if best.as_ref().is_none_or(|(_, known)| rank < *known) {
+                best = Some((repair, rank));
+            }
+            if rank == (false, false) {
+                break;
+            }
+        }
+        best.map(|(repair, _)| repair)
+    }
+
+    fn but_for_its_checksum(&self, what: String, bytes: &[u8]) -> Option<Repair> {
+        as_frame(self.protocol, true, bytes, self.utc)?;
+        let faults = faults_of(self.protocol, bytes, self.utc);
+        let fixed = self.checksum(bytes, &faults.into_iter().find(|fault| fault.kind == FaultKind::Checksum)?.detail)?;
+        Some(Repair { what: format!("{what}, and then {}", fixed.what), ..fixed })
+    }
+
+    /// A lost end mark.
+    fn ends(&self) -> impl Iterator<Item = Change> {
+        let marks = ENDS.into_iter().filter(|end| !end.is_empty());
+        marks.map(|end| (format!("the end mark {} is missing", hex(end)), [self.damaged, end].concat()))
+    }
+
+    /// An escape whose second byte is missing, as in a recording made after unescaping, or another.
+    fn escapes(&self) -> impl Iterator<Item = Change> {
+        let starts = self.damaged.iter().enumerate().filter(|(_, b)| ESCAPES.contains(b)).map(|(at, _)| at + 1);
+        starts.flat_map(move |at| {
+            let (head, tail) = self.damaged.split_at(at);
+            let missing = (format!("byte {} stands as it is; on the wire it is escaped", at - 1), [head, &[1], tail].concat());
+            [missing].into_iter().chain((1..=2).filter_map(move |new| self.with_byte(at, new)))
+        })
+    }
+
     /// Another length, or another value of whatever else stands at the start.
-    fn length(&self) -> Option<Repair> {
-        (0..self.damaged.len().min(LENGTH_WITHIN)).find_map(|at| (0..=u8::MAX).find_map(|new| self.with_byte(at, new)))
+    fn lengths(&self) -> impl Iterator<Item = Change> {
+        let starts = 0..self.damaged.len().min(LENGTH_WITHIN);
+        starts.flat_map(move |at| (0..=u8::MAX).filter_map(move |new| self.with_byte(at, new)))
     }
 
-    /// Another second byte of an escape.
-    fn escape(&self) -> Option<Repair> {
-        let starts = self.damaged.iter().enumerate().filter(|(_, b)| matches!(b, 0x7D | 0x3D));
-        starts.map(|(at, _)| at + 1).find_map(|at| (0..=0x20).find_map(|new| self.with_byte(at, new)))
-    }
-
-    fn with_byte(&self, at: usize, new: u8) -> Option<Repair> {
+    fn with_byte(&self, at: usize, new: u8) -> Option<Change> {
         let mut bytes = self.damaged.to_vec();
         let byte = bytes.get_mut(at).filter(|old| **old != new)?;
         let what = format!("byte {at} is {byte:02x} and should be {new:02x}");
         *byte = new;
-        self.accept(what, bytes)
-    }
-
-    /// A lost end mark.
-    fn end(&self) -> Option<Repair> {
-        ENDS.into_iter().filter(|end| !end.is_empty()).find_map(|end| {
-            let bytes = [self.damaged, end].concat();
-            let piece = self.good(&bytes)?;
-            Some(Repair { what: format!("the end mark {} is missing", hex(end)), bytes, piece: Some(piece) })
-        })
+        Some((what, bytes))
     }
 
     /// So many bytes more.

@@ -32,6 +32,9 @@ const ROW: usize = 12;
 /// knows are shown whole.
 const ROWS: usize = 4;
 
+/// Text of an event that is longer is told by its length: the base64 of a photo says nothing to a person.
+const LONG: usize = 160;
+
 /// Write all pieces.
 pub(super) fn write(out: &mut impl Write, heard: &Heard, explained: bool, utc: Timestamp) -> io::Result<()> {
     let device = heard.device.as_ref().map_or("no device has signed on", |id| id.as_str());
@@ -220,7 +223,8 @@ impl<'de> serde::Deserialize<'de> for Content {
                 let mut parts = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     let value = match value {
-                        Value::String(text) if !text.contains(' ') => text,
+                        Value::String(text) if text.len() > LONG => format!("({} characters)", text.chars().count()),
+                        Value::String(text) if !text.contains(char::is_whitespace) => printable(&text),
                         other => other.to_string(),
                     };
                     parts.push(format!("{name}={value}"));

@@ -133,7 +133,7 @@ fn take(session: &mut dyn Session, protocol: &'static Protocol, now: Now, turn: 
     answer.replies.extend(turn.send.frames().map(hex));
     if turn.receipt {
         let mut out = Outgoing::marked();
-        session.release(Delivery::Stored, now, &mut out);
+        session.release(Some(Delivery::Stored), now, &mut out);
         answer.replies.extend(out.frames().map(hex));
     }
 }

@@ -11,7 +11,7 @@ use protocols::parts::checksum::xor;
 use protocols::profile::Profile;
 use protocols::session::{Handled, Outgoing};
 use protocols::time::{Now, Timestamp};
-use protocols::wire::{Answer, Checksum, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
+use protocols::wire::{Answer, Checksum, Cut, Frame, Limits, Link, Source, Step, Wire};
 
 use super::*;
 
@@ -187,6 +187,16 @@ fn damage_is_explained_and_repaired() {
     let text = shown(&checksum, true);
     assert!(text.contains("  why    the content and the checksum do not belong together"), "{text}");
     assert!(text.contains("  |   position  latitude=39.0"), "{text}");
+}
+
+#[test]
+fn damaged_bytes_are_taken_for_the_only_protocol_that_can_read_them() {
+    static ONE: [&Protocol; 1] = [&TOY];
+    static TWO: [&Protocol; 2] = [&TOY, &TOY];
+    let found = |bytes: &[u8], among| recognised(bytes, true, among).map(|p| p.name).ok();
+    assert_eq!(found(&position(), &ONE), Some("toy"));
+    assert_eq!(found(&position(), &TWO), None);
+    assert_eq!(found(b"?", &[]), None);
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn take(session: &mut dyn Session, now: Now, turn: &mut Turn, (told, at): (&mut 
     }
     if turn.receipt {
         let mut out = Outgoing::marked();
-        session.release(Delivery::Stored, now, &mut out);
+        session.release(Some(Delivery::Stored), now, &mut out);
         piece.replies.extend(out.frames().map(<[u8]>::to_vec));
     }
     if piece.fate.is_some() || !piece.notices.is_empty() || !piece.replies.is_empty() || piece.close.is_some() {

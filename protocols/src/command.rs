@@ -1,1 +1,0 @@
-//! Commands: what the dispatch backend wants of a device, in our words, downward.

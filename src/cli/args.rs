@@ -1,0 +1,52 @@
+//! The command line's words. Other tools rely on these names.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A gateway between in-car navigators and a dispatch backend: their bytes in over TCP, events out to Kafka, acknowledged
+/// only when they are stored.
+#[derive(Debug, Parser)]
+#[command(name = "navgate", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway
+    Serve {
+        /// The configuration; `deploy/config.toml` shows every key with its default and the reason for it
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and say everything that is wrong with it
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// List the protocols
+    Protocols(super::protocols::ProtocolsArgs),
+    /// Explain bytes, field by field
+    Decode(super::decode::DecodeArgs),
+    /// Print the events of a journal, one JSON object a line
+    Events(EventsArgs),
+    /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type
+    Contract(crate::contract::ContractArgs),
+}
+
+/// Which journal to print.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// The journal's directory (journal.path)
+    pub(crate) dir: PathBuf,
+    /// Go on with what is written from now on
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Rejects too
+    #[arg(long)]
+    pub(crate) all: bool,
+}

@@ -1,0 +1,96 @@
+//! What all connections of the process share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
+
+use protocols::identity::DeviceId;
+use protocols::profile::Settings;
+use protocols::registry::Protocol;
+
+use crate::config::{Devices, Network, ProxyMode};
+use crate::ledger::Ledger;
+use crate::receipts::Receipts;
+use crate::sessions::Sessions;
+use crate::sink::Sink;
+use crate::telemetry::Telemetry;
+
+/// Shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    /// Unique in the cluster; in every record.
+    pub(crate) id: String,
+    /// Where records go.
+    pub(crate) sink: Arc<dyn Sink>,
+    /// What ties acknowledgements to storage.
+    pub(crate) receipts: Arc<Receipts>,
+    /// The accounting.
+    pub(crate) ledger: Arc<Ledger>,
+    /// Who is connected.
+    pub(crate) sessions: Arc<Sessions>,
+    /// Bounds of connections.
+    pub(crate) limits: Limits,
+    /// Who may connect.
+    pub(crate) access: Access,
+    /// Metrics that are counted as things happen.
+    pub(crate) telemetry: Telemetry,
+    /// Whether this instance is on its way out.
+    pub(crate) draining: AtomicBool,
+    /// Connections that hold a permit; see [`Limits::connections`].
+    pub(crate) accepted: AtomicUsize,
+}
+
+/// Bounds of connections, from the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Until a connection must have said which device it is.
+    pub(crate) identify: Duration,
+    /// Until a PROXY header must be there.
+    pub(crate) proxy_header: Duration,
+    /// How long a device may leave our bytes unread.
+    pub(crate) write: Duration,
+    /// Unsent bytes beyond which a connection is not read any more.
+    pub(crate) outbox_bytes: usize,
+    /// How long a closing connection waits: for storage, then for the device's FIN.
+    pub(crate) close: Duration,
+    /// Connections of the process; more wait in the kernel's queue.
+    pub(crate) connections: usize,
+}
+
+/// Which devices may connect.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// All.
+    Accept,
+    /// Those listed; others are told so in their protocol's words, where it has any.
+    Reject(Devices),
+    /// Those listed; others are closed without a word.
+    Allowlist(Devices),
+}
+
+impl Access {
+    /// Whether a device may connect.
+    pub(crate) fn allows(&self, device: &DeviceId) -> bool {
+        match self {
+            Self::Accept => true,
+            Self::Reject(known) | Self::Allowlist(known) => known.contains(device),
+        }
+    }
+}
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// What is spoken there.
+    pub(crate) protocol: &'static Protocol,
+    /// Its index in the registry.
+    pub(crate) index: usize,
+    /// Whether a PROXY header comes first.
+    pub(crate) proxy: ProxyMode,
+    /// Who may send one.
+    pub(crate) trusted: Vec<Network>,
+    /// For the sessions.
+    pub(crate) settings: Arc<Settings>,
+    /// How long a device may be silent.
+    pub(crate) idle: Duration,
+}

@@ -1,0 +1,294 @@
+//! `navgate serve`: from a configuration to a running gateway, and back to nothing without a loss.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use protocols::registry;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admin::{self, Admin};
+use crate::agent;
+use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
+use crate::gateway::{Access, Gateway, Limits, Port};
+use crate::journal;
+use crate::ledger::Ledger;
+use crate::listener;
+use crate::logging::LogFilter;
+use crate::receipts::Receipts;
+use crate::sessions::{Order, Sessions};
+use crate::sink::Sink;
+use crate::sink::journal::JournalSink;
+use crate::sink::kafka::{Kafka, Surroundings};
+use crate::telemetry::Telemetry;
+
+/// Connections let go in a second while draining: slower than a fleet reconnects, faster than anybody wants to wait.
+const DRAIN_PER_SECOND: usize = 500;
+/// Histogram samples are folded this often.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How often the end of a drain looks whether the last connection is gone.
+const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// Why the gateway did not start: one sentence with what to do.
+#[derive(Debug)]
+pub(crate) struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A running gateway.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// What connections share.
+    pub(crate) gateway: Arc<Gateway>,
+    /// Where devices connect to: protocol and address, as bound.
+    pub(crate) listening: Vec<(&'static str, SocketAddr)>,
+    config: Config,
+    listeners: CancellationToken,
+    services: CancellationToken,
+    drain: CancellationToken,
+}
+
+/// Bind everything and start.
+///
+/// # Errors
+/// An address that cannot be bound, a journal that cannot be opened, a Kafka property that librdkafka refuses.
+pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, StartError> {
+    let receipts = Arc::new(Receipts::default());
+    let ledger = Arc::new(Ledger::default());
+    let sessions = Arc::new(Sessions::default());
+    // all addresses first: a port in use is found before anything is touched
+    let mut bound = Vec::new();
+    for listener in &config.listeners {
+        bound.push((port(&config, listener)?, bind("listener", listener.address)?));
+    }
+    let admin = bind("admin", config.admin.address)?;
+    let agent = bind("agent", config.agent.address)?;
+    let sink = open_sink(&config, &receipts, &ledger, &sessions)?;
+    let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
+    let gateway = Arc::new(Gateway {
+        id: config.gateway.id.clone(),
+        sink,
+        receipts,
+        ledger,
+        sessions,
+        limits: Limits {
+            identify: config.limits.identify_s.get(),
+            proxy_header: config.limits.proxy_header_s.get(),
+            write: config.limits.write_s.get(),
+            outbox_bytes: config.limits.outbox_bytes as usize,
+            close: config.drain.close_s.get(),
+            connections: config.limits.max_connections as usize,
+        },
+        access: match config.security.unknown_devices {
+            UnknownDevices::Accept => Access::Accept,
+            UnknownDevices::Reject => Access::Reject(config.security.devices.clone()),
+            UnknownDevices::Allowlist => Access::Allowlist(config.security.devices.clone()),
+        },
+        telemetry,
+        draining: AtomicBool::new(false),
+        accepted: AtomicUsize::new(0),
+    });
+    let (listeners, services, drain) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let mut listening = Vec::new();
+    for (port, socket) in bound {
+        let address = local(&socket)?;
+        eprintln!("listening protocol={} address={address}", port.protocol.name);
+        listening.push((port.protocol.name, address));
+        tokio::spawn(listener::serve(socket, Arc::clone(&gateway), Arc::new(port), listeners.clone()));
+    }
+    eprintln!("listening admin address={}", local(&admin)?);
+    let endpoints = Admin {
+        gateway: Arc::clone(&gateway),
+        log,
+        token: config.admin.token.as_ref().map(|t| t.reveal().into()),
+        drain: drain.clone(),
+    };
+    tokio::spawn(admin::serve(admin, endpoints, services.clone()));
+    eprintln!("listening agent address={}", local(&agent)?);
+    tokio::spawn(agent::serve(agent, Arc::clone(&gateway), services.clone()));
+    tokio::spawn(upkeep(Arc::clone(&gateway), services.clone()));
+    Ok(Running { gateway, listening, config, listeners, services, drain })
+}
+
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    listener::bind(address).map_err(|e| {
+        let todo = match e.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: use one of its own, or 0.0.0.0",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose a higher one",
+            _ => "check the address",
+        };
+        StartError(format!("cannot listen on {address} ({key}.address): {e}; {todo}"))
+    })
+}
+
+fn local(socket: &TcpListener) -> Result<SocketAddr, StartError> {
+    socket.local_addr().map_err(|e| StartError(format!("cannot tell the address of a listener: {e}")))
+}
+
+fn port(config: &Config, listener: &Listener) -> Result<Port, StartError> {
+    let found = protocols::PROTOCOLS.iter().position(|p| p.name == listener.protocol).zip(registry::find(&listener.protocol));
+    let (index, protocol) = found.ok_or_else(|| StartError(format!("there is no protocol `{}`; see `navgate protocols`", listener.protocol)))?;
+    Ok(Port {
+        protocol,
+        index,
+        proxy: listener.proxy,
+        trusted: listener.trusted.clone(),
+        settings: Arc::new(config.settings(listener)),
+        idle: listener.idle_s.map_or(protocol.limits.idle, |s| s.get()),
+    })
+}
+
+fn open_sink(
+    config: &Config,
+    receipts: &Arc<Receipts>,
+    ledger: &Arc<Ledger>,
+    sessions: &Arc<Sessions>,
+) -> Result<Arc<dyn Sink>, StartError> {
+    match config.sink.kind {
+        SinkKind::Journal => {
+            let options = journal::Options {
+                segment_bytes: config.journal.segment_bytes,
+                max_bytes: config.journal.max_bytes,
+                on_full: match config.journal.on_full {
+                    OnFull::Stop => journal::OnFull::Block,
+                    OnFull::DeleteOldest => journal::OnFull::DeleteOldest,
+                },
+                commit_interval: config.journal.commit_interval_ms.get(),
+                ..journal::Options::new(&config.journal.path)
+            };
+            let sink = JournalSink::open(options, Arc::clone(receipts), Arc::clone(ledger));
+            Ok(Arc::new(sink.map_err(|e| StartError(e.to_string()))?))
+        }
+        SinkKind::Kafka => {
+            let known = Arc::clone(sessions);
+            let around = Surroundings {
+                receipts: Arc::clone(receipts),
+                ledger: Arc::clone(ledger),
+                gateway: config.gateway.id.clone(),
+                peer_of: Box::new(move |device| known.peer_of(device)),
+            };
+            let sink = Kafka::start(&config.kafka, around);
+            Ok(Arc::new(sink.map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?))
+        }
+    }
+}
+
+async fn upkeep(gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(UPKEEP) => gateway.telemetry.upkeep(),
+        }
+    }
+}
+
+impl Running {
+    /// Serve until SIGTERM, SIGINT or a drain over HTTP, then drain.
+    ///
+    /// # Errors
+    /// If signals cannot be heard; or, as `TimedOut`, if a second signal cut the drain short.
+    pub(crate) async fn until_told(self) -> io::Result<()> {
+        let mut signals = Signals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
+        tokio::select! {
+            name = signals.next() => info!("{name}: draining; a second signal ends at once"),
+            () = self.drain.cancelled() => info!("told over HTTP to drain"),
+        }
+        let config = self.config.drain.clone();
+        tokio::select! {
+            () = self.stop(config.notice_s.get(), config.limit_s.get()) => Ok(()),
+            name = signals.next() => Err(io::Error::new(io::ErrorKind::TimedOut, format!("{name} while draining: ended at once"))),
+        }
+    }
+
+    /// Tell the balancer, stop listening, let the connections go one by one, make everything durable, end.
+    pub(crate) async fn stop(self, notice: Duration, limit: Duration) {
+        let gateway = &self.gateway;
+        gateway.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(notice).await;
+        self.listeners.cancel();
+        let controls = gateway.sessions.controls();
+        let connections = controls.len();
+        let pause = pace(connections, limit);
+        for control in controls {
+            control.close(Order::Drain);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        // settling and waiting for the device's FIN each have this bound
+        let end = tokio::time::Instant::now() + 2 * gateway.limits.close + LAST_LOOK;
+        while gateway.sessions.open() > 0 && tokio::time::Instant::now() < end {
+            // whoever was accepted at the last moment is told too
+            gateway.sessions.controls().iter().for_each(|c| c.close(Order::Drain));
+            tokio::time::sleep(LAST_LOOK).await;
+        }
+        let sink = Arc::clone(&gateway.sink);
+        let flush = self.config.gateway.shutdown_limit_s.get();
+        if tokio::task::spawn_blocking(move || sink.close(flush)).await.is_err() {
+            warn!("closing the store failed");
+        }
+        self.services.cancel();
+        let total = gateway.ledger.total();
+        info!(
+            connections,
+            received = total.received,
+            stored = total.stored,
+            acknowledged = total.acknowledged,
+            in_flight = total.in_flight,
+            unaccounted = total.unaccounted(),
+            "drained"
+        );
+    }
+}
+
+/// Pause between two closes: as slow as the limit allows, but no slower than [`DRAIN_PER_SECOND`].
+fn pace(connections: usize, limit: Duration) -> Duration {
+    let slowest = Duration::from_secs(1) / DRAIN_PER_SECOND as u32;
+    match u32::try_from(connections) {
+        Ok(0) => Duration::ZERO,
+        Ok(n) => (limit / n).min(slowest),
+        Err(_) => Duration::ZERO,
+    }
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_keeps_within_its_limit() {
+        let limit = Duration::from_secs(120);
+        for n in [1, 100, 10_000, 60_000, 1_000_000] {
+            assert!(pace(n, limit) * u32::try_from(n).unwrap() <= limit + Duration::from_millis(1), "{n}");
+        }
+        assert_eq!(pace(100, limit), Duration::from_millis(2));
+        assert_eq!(pace(0, limit), Duration::ZERO);
+    }
+}

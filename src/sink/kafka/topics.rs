@@ -1,0 +1,144 @@
+//! The topics of the contract: made where they are missing, and weaker settings than the contract's told.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigEntry, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode;
+use tracing::{info, warn};
+
+use crate::config::Kafka as Settings;
+
+/// Pause between two checks while something is wrong.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+/// How long one request to Kafka may take: enough for a busy cluster, short enough to say soon that nobody answers.
+const REQUEST: Duration = Duration::from_secs(10);
+/// The contract's replication where there are brokers enough.
+const REPLICAS: usize = 3;
+
+struct Topic {
+    name: &'static str,
+    compacted: bool,
+    retention: Duration,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Everything the product needs, in and out. Outcomes live longer than the longest deadline (1 h) plus 7 days.
+const TOPICS: [Topic; 6] = [
+    Topic { name: "telemetry", compacted: false, retention: DAY.saturating_mul(7) },
+    Topic { name: "orders", compacted: false, retention: DAY.saturating_mul(90) },
+    Topic { name: "rejects", compacted: false, retention: DAY.saturating_mul(30) },
+    Topic { name: "outcomes", compacted: false, retention: DAY.saturating_mul(8) },
+    Topic { name: "commands", compacted: false, retention: DAY.saturating_mul(8) },
+    Topic { name: "sessions", compacted: true, retention: Duration::ZERO },
+];
+
+/// Look at the cluster; make what is missing, if that is allowed.
+///
+/// # Errors
+/// One sentence: what is wrong, where, and what to do.
+pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<(), String> {
+    let brokers = settings.brokers.join(",");
+    let admin: AdminClient<DefaultClientContext> =
+        config.create().map_err(|e| format!("Kafka ({brokers}): {e}; check [kafka] in the configuration"))?;
+    let admin = std::sync::Arc::new(admin);
+    let asking = std::sync::Arc::clone(&admin);
+    let metadata = tokio::task::spawn_blocking(move || asking.inner().fetch_metadata(None, REQUEST));
+    let metadata = metadata.await.map_err(|e| e.to_string())?.map_err(|e| {
+        format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens")
+    })?;
+    let present: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+    let replicas = (settings.replication as usize).min(metadata.brokers().len()).max(1);
+    let full = |t: &Topic| format!("{}.{}", settings.prefix, t.name);
+    let missing: Vec<&Topic> = TOPICS.iter().filter(|t| !present.contains(&full(t).as_str())).collect();
+    if !missing.is_empty() {
+        let names = missing.iter().map(|t| full(t)).collect::<Vec<_>>().join(", ");
+        if !settings.create_topics {
+            return Err(format!(
+                "Kafka at {brokers} lacks the topics {names}; create them ({} partitions, replication factor {replicas}), or set kafka.create_topics = true",
+                settings.partitions
+            ));
+        }
+        create(&admin, settings, &missing, replicas).await.map_err(|e| {
+            format!("cannot create the topics {names} at {brokers}: {e}; create them by hand, or give the gateway's user the right to")
+        })?;
+        info!("created the topics {names}");
+    }
+    weaknesses(&admin, settings, metadata.brokers().len(), &metadata).await;
+    Ok(())
+}
+
+async fn create(
+    admin: &AdminClient<DefaultClientContext>,
+    settings: &Settings,
+    missing: &[&Topic],
+    replicas: usize,
+) -> Result<(), String> {
+    let isr = if replicas >= REPLICAS { "2" } else { "1" };
+    let names: Vec<String> = missing.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
+    let retentions: Vec<String> = missing.iter().map(|t| t.retention.as_millis().to_string()).collect();
+    let partitions = i32::try_from(settings.partitions).unwrap_or(i32::MAX);
+    let topics: Vec<NewTopic<'_>> = missing
+        .iter()
+        .zip(names.iter().zip(&retentions))
+        .map(|(topic, (name, retention))| {
+            let new = NewTopic::new(name, partitions, TopicReplication::Fixed(i32::try_from(replicas).unwrap_or(1)))
+                .set("min.insync.replicas", isr)
+                .set("unclean.leader.election.enable", "false");
+            if topic.compacted {
+                new.set("cleanup.policy", "compact").set("segment.ms", "3600000")
+            } else {
+                new.set("cleanup.policy", "delete").set("retention.ms", retention)
+            }
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
+    let results = admin.create_topics(&topics, &options).await.map_err(|e| e.to_string())?;
+    for result in results {
+        match result {
+            // another instance was first
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => return Err(format!("{name}: {code}")),
+        }
+    }
+    Ok(())
+}
+
+/// Settings that lose what the contract promises to keep are told, not refused: a one-node installation is a choice.
+async fn weaknesses(
+    admin: &AdminClient<DefaultClientContext>,
+    settings: &Settings,
+    brokers: usize,
+    metadata: &rdkafka::metadata::Metadata,
+) {
+    if brokers < REPLICAS {
+        warn!("Kafka has {brokers} broker(s): a record is lost with the disk it is on; {REPLICAS} brokers keep it through the loss of one");
+    }
+    let names: Vec<String> = TOPICS.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
+    for topic in metadata.topics().iter().filter(|t| names.iter().any(|n| n == t.name())) {
+        let fewest = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
+        if fewest < REPLICAS && brokers >= REPLICAS {
+            warn!("topic {} has replication factor {fewest}: the loss of a broker can lose acknowledged records; raise it", topic.name());
+        }
+    }
+    let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
+    let options = AdminOptions::new().request_timeout(Some(REQUEST));
+    let Ok(described) = admin.describe_configs(&resources, &options).await else {
+        return; // not allowed to look: nothing to say
+    };
+    for (name, resource) in names.iter().zip(described) {
+        let Ok(resource) = resource else { continue };
+        let value = |key: &str| resource.entries.iter().find(|e: &&ConfigEntry| e.name == key).and_then(|e| e.value.as_deref());
+        if brokers >= REPLICAS && value("min.insync.replicas") == Some("1") {
+            warn!("topic {name} has min.insync.replicas 1: a record may be acknowledged while on one broker only; set it to 2");
+        }
+        if value("unclean.leader.election.enable") == Some("true") {
+            warn!("topic {name} allows unclean leader election, which loses acknowledged records; switch it off");
+        }
+        if name.ends_with(".sessions") && value("cleanup.policy").is_some_and(|p| !p.contains("compact")) {
+            warn!("topic {name} is not compacted: the sessions of devices will be forgotten; set cleanup.policy=compact");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Where records go: one trait, two stores. A store takes a record or says that it has no room; later it reports the
+//! record's token as durable. It never drops, and never blocks the caller.
+
+use std::fmt;
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::record::Record;
+
+pub(crate) mod journal;
+pub(crate) mod kafka;
+
+
+/// A store of records.
+pub(crate) trait Sink: Send + Sync + fmt::Debug {
+    /// Hand over a record.
+    ///
+    /// # Errors
+    /// [`Full`]: keep it, stop reading, register with [`Sink::waiters`], try again.
+    fn submit(&self, record: &Record<'_>) -> Result<(), Full>;
+
+    /// Who waits for room.
+    fn waiters(&self) -> &Waiters;
+
+    /// For readiness, metrics and the log.
+    fn status(&self) -> Status;
+
+    /// Make durable what was handed over, as far as that goes within the limit, and end. Called once, on a thread that may block.
+    fn close(&self, limit: Duration);
+}
+
+/// There is no room now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// How a store is.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Status {
+    /// `kafka` or `journal`.
+    pub(crate) kind: &'static str,
+    /// Whether records become durable at present.
+    pub(crate) healthy: bool,
+    /// What is wrong, for a person; empty if nothing.
+    pub(crate) trouble: String,
+    /// Records handed over and not yet reported.
+    pub(crate) unreported: u64,
+    /// Age of the oldest of them, seconds.
+    pub(crate) oldest_unreported_seconds: f64,
+    /// Bytes in the journal.
+    pub(crate) journal_bytes: u64,
+    /// Age of the journal's oldest record, seconds.
+    pub(crate) journal_oldest_seconds: f64,
+}
+
+/// Tasks that wait for room in a store.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Mutex<Vec<Waker>>);
+
+impl Waiters {
+    /// Be woken when there may be room. Try once more after this, since room may have come in between.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut waiting = self.0.lock();
+        if !waiting.last().is_some_and(|w| w.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    /// There may be room.
+    pub(crate) fn wake_all(&self) {
+        let waiting = std::mem::take(&mut *self.0.lock());
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}

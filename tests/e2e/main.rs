@@ -1,0 +1,11 @@
+//! End to end: devices on one side, a real Kafka or a journal on the other, `navgate serve` and sometimes HAProxy between.
+//!
+//! Kafka comes from `tests/kafka/broker`. `tests/run` starts one for all; alone, `cargo test --test e2e` starts its own.
+
+mod balancer;
+mod conversations;
+mod crashes;
+mod harness;
+mod journal;
+mod life;
+mod proxy;
