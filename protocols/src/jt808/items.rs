@@ -3,8 +3,6 @@
 //! What an item means is a table. Ids above 0x32 belong to no standard, so several makers use the same one: entries of one
 //! id are told apart by the length or the first bytes of the value, and where that is not enough by the dialect.
 
-use nom::number::complete::be_u8;
-
 use super::context::Context;
 use super::layout::{Num, Scale, flags};
 use super::{nested, network, vendor};
@@ -290,16 +288,16 @@ fn is_text(value: &[u8]) -> bool {
 /// Read every item to the end of the body. An item that fits no reading stays as hex under its number; so does what an
 /// overrunning length leaves.
 pub(super) fn read_all(c: &mut Cursor<'_, '_>, report: &mut Report, context: &Context<'_>) {
-    while let [_, length, ..] = c.rest() {
-        if c.remaining() < 2 + usize::from(*length) {
-            break;
-        }
-        // the bytes are there, so nothing is cut short
-        let (Ok(id), Ok(length)) = (c.read("item_id", be_u8), c.read("item_length", be_u8)) else {
+    while let [id, length, rest @ ..] = c.rest() {
+        let (id, length) = (*id, usize::from(*length));
+        let Some(value) = rest.get(..length) else {
             break;
         };
-        let value = c.rest().get(..usize::from(length)).unwrap_or_default();
-        let Ok(mut inner) = c.sub("item", usize::from(length)) else {
+        if c.bytes("item", 2).is_err() {
+            break;
+        }
+        c.show(|| format!("id 0x{id:02x}, length {length}"));
+        let Ok(mut inner) = c.sub("item", length) else {
             break;
         };
         let found = lookup(id, value, context);

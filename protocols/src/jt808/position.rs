@@ -148,8 +148,8 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Box<
     let alarms = c.read("alarm_bits", be_u32)?;
     if alarms != 0 {
         alarm_word(alarms, &mut report, context);
-        let (set, details) = (report.alarms, report.attributes.get("alarm_details"));
-        c.note(|| format!("{:?} {details:?}", set.iter().map(Alarm::label).collect::<Vec<_>>()));
+        let set = report.alarms;
+        c.note(|| set.iter().map(Alarm::label).collect::<Vec<_>>().join(", "));
     }
     place(c, &mut report, context)?;
     motion(c, &mut report)?;

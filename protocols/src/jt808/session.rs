@@ -557,7 +557,7 @@ mod tests {
 
         fn release(&mut self, delivery: Delivery) -> String {
             let mut out = Outgoing::default();
-            self.session.release(delivery, now(), &mut out);
+            self.session.release(Some(delivery), now(), &mut out);
             hex(&out.bytes)
         }
     }
