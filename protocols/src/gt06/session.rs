@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(session.receive(&bytes, at(0), &mut turn), bytes.len());
         let mut out = Outgoing::default();
         if turn.receipt {
-            session.release(delivery, at(0), &mut out);
+            session.release(Some(delivery), at(0), &mut out);
         }
         (turn.fate, turn.events, hex(&out.bytes))
     }
