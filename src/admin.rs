@@ -57,7 +57,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
         .route("/log", get(log).put(set_log))
         .route("/drain", post(drain))
         .layer(middleware::from_fn_with_state(admin.clone(), authorize));
-    let router = Router::new().route("/live", get(|| async { "live\n" })).route("/ready", get(ready)).merge(closed).with_state(admin);
+    let router =
+        Router::new().route("/live", get(|| async { "live\n" })).route("/ready", get(ready)).merge(closed).with_state(admin);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(e) = served {
         tracing::error!("the admin endpoint has ended: {e}");
@@ -69,7 +70,8 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
     match (&admin.token, given) {
         (None, _) => next.run(request).await,
         (Some(token), Some(given)) if same(token, given) => next.run(request).await,
-        _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "send `Authorization: Bearer TOKEN`\n").into_response(),
+        _ => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "send `Authorization: Bearer TOKEN`\n")
+            .into_response(),
     }
 }
 

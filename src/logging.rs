@@ -46,8 +46,8 @@ impl LogFilter {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, String> {
-    let mut parsed =
-        EnvFilter::try_new(filter).map_err(|e| format!("`{filter}` is no log filter ({e}); examples: info, debug, info,navgate::connection=debug"))?;
+    let mut parsed = EnvFilter::try_new(filter)
+        .map_err(|e| format!("`{filter}` is no log filter ({e}); examples: info, debug, info,navgate::connection=debug"))?;
     for directive in NOISY {
         parsed = parsed.add_directive(directive.parse().map_err(|e| format!("{directive}: {e}"))?);
     }

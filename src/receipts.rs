@@ -170,7 +170,8 @@ impl Receipts {
         if slot.pending[place].fetch_sub(1, Ordering::AcqRel) == 1 {
             let refused = slot.refused.load(Ordering::Relaxed) & bit != 0;
             let settled = Settled::from_code(slot.settled[place].load(Ordering::Relaxed));
-            ledger.settle(token.protocol(), if refused { Settled::Rejected(protocols::fault::FaultKind::Refused) } else { settled });
+            ledger
+                .settle(token.protocol(), if refused { Settled::Rejected(protocols::fault::FaultKind::Refused) } else { settled });
             slot.done.fetch_or(bit, Ordering::Release);
             if self.let_go(slot, token.slot() as u32) {
                 slot.waker.wake();

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::receipts::Token;
 
-/// Longest detail of a reject; details are sentences of ours, this is for those that quote a device.
+/// Longest detail of a reject in characters; details are sentences of ours, this is for those that quote a device.
 const MAX_DETAIL: usize = 512;
 
 /// A record on its way to the store; borrowed, the store copies what it keeps.
@@ -165,7 +165,8 @@ impl<'a> Origin<'a> {
         'a: 'v,
     {
         let key = self.device.map(DeviceId::as_str);
-        let detail = &reject.fault.detail[..reject.fault.detail.floor_char_boundary(MAX_DETAIL)];
+        let detail: &str = &reject.fault.detail;
+        let detail = detail.char_indices().nth(MAX_DETAIL).map_or(detail, |(end, _)| &detail[..end]);
         let body = RejectValue {
             device_id: key,
             protocol: self.protocol_name(),

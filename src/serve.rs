@@ -140,7 +140,8 @@ fn local(socket: &TcpListener) -> Result<SocketAddr, StartError> {
 
 fn port(config: &Config, listener: &Listener) -> Result<Port, StartError> {
     let found = protocols::PROTOCOLS.iter().position(|p| p.name == listener.protocol).zip(registry::find(&listener.protocol));
-    let (index, protocol) = found.ok_or_else(|| StartError(format!("there is no protocol `{}`; see `navgate protocols`", listener.protocol)))?;
+    let (index, protocol) =
+        found.ok_or_else(|| StartError(format!("there is no protocol `{}`; see `navgate protocols`", listener.protocol)))?;
     Ok(Port {
         protocol,
         index,

@@ -98,6 +98,8 @@ impl Telemetry {
         gauge!("navgate_sink_healthy").set(f64::from(u8::from(status.healthy)));
         gauge!("navgate_sink_unreported").set(status.unreported as f64);
         gauge!("navgate_journal_bytes").set(status.journal_bytes as f64);
+        gauge!("navgate_journal_segments").set(status.journal_segments as f64);
+        counter!("navgate_journal_deleted_records_total").absolute(status.journal_deleted_records);
         gauge!("navgate_journal_oldest_seconds").set(status.journal_oldest_seconds);
         let kafka = if status.kind == "kafka" { status.oldest_unreported_seconds } else { 0.0 };
         gauge!("navgate_kafka_oldest_unreported_seconds").set(kafka);
@@ -147,7 +149,13 @@ fn describe() {
     describe_gauge!("navgate_sink_healthy", "1 while records become durable");
     describe_gauge!("navgate_sink_unreported", "Records handed to the store and not yet durable");
     describe_gauge!("navgate_journal_bytes", Unit::Bytes, "Size of the journal");
-    describe_gauge!("navgate_journal_oldest_seconds", Unit::Seconds, "Age of the journal's oldest record");
-    describe_gauge!("navgate_kafka_oldest_unreported_seconds", Unit::Seconds, "Age of the oldest record that Kafka has not confirmed");
+    describe_gauge!("navgate_journal_segments", "Files of the journal");
+    describe_counter!("navgate_journal_deleted_records_total", "Records that on_full = delete_oldest has deleted");
+    describe_gauge!("navgate_journal_oldest_seconds", Unit::Seconds, "Age of the journal's oldest file");
+    describe_gauge!(
+        "navgate_kafka_oldest_unreported_seconds",
+        Unit::Seconds,
+        "Age of the oldest record that Kafka has not confirmed"
+    );
     describe_gauge!("navgate_draining", "1 while this instance is on its way out");
 }

@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_good_file_is_ok_with_its_warnings() {
-        let (status, results, talk) = told("[[listener]]\naddress = '127.0.0.1:0'\nprotocol = 'auto'\n");
+        let (status, results, talk) = told("[[listener]]\naddress = '127.0.0.1:0'\nprotocol = 'gt06'\n");
         assert_eq!((status, talk.as_str()), (0, ""));
         let lines: Vec<_> = results.lines().collect();
         assert!(lines.len() == 2 && lines[0].starts_with("warning: ") && lines[1].starts_with("OK: "), "{results}");

@@ -60,7 +60,7 @@ impl Known {
 /// Add to the findings.
 pub(super) fn check(config: &Config, known: &Known, findings: &mut Findings) {
     for (n, listener) in config.listeners.iter().enumerate() {
-        check_listener(&format!("listener[{n}]"), listener, config, known, findings);
+        check_listener(&format!("listener[{n}]"), listener, known, findings);
     }
     if config.listeners.is_empty() {
         findings.wrong("listener", "no device could connect", "add a [[listener]] with address and protocol");
@@ -73,16 +73,16 @@ pub(super) fn check(config: &Config, known: &Known, findings: &mut Findings) {
     check_profiles(config, known, findings);
 }
 
-fn check_listener(path: &str, listener: &Listener, config: &Config, known: &Known, findings: &mut Findings) {
+fn check_listener(path: &str, listener: &Listener, known: &Known, findings: &mut Findings) {
     let key = |name: &str| format!("{path}.{name}");
     if !findings.is_set(&key("address")) {
         findings.wrong(&key("address"), "it is missing", "write address = \"0.0.0.0:5023\", for example");
     }
     let name = listener.protocol.as_str();
     if !findings.is_set(&key("protocol")) {
-        findings.wrong(&key("protocol"), "it is missing", format!("{}, and auto", suggest("", known.names())));
-    } else if name != "auto" && !known.names().any(|known| known == name) {
-        let fix = suggest(name, known.names().chain(["auto"]));
+        findings.wrong(&key("protocol"), "it is missing", suggest("", known.names()));
+    } else if !known.names().any(|known| known == name) {
+        let fix = suggest(name, known.names());
         findings.wrong(&key("protocol"), format!("there is no protocol `{name}`"), fix);
     }
     match (listener.proxy, listener.trusted.is_empty()) {
@@ -101,9 +101,6 @@ fn check_listener(path: &str, listener: &Listener, config: &Config, known: &Know
     if prefix.len() > MAX_DEVICE_PREFIX || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
         let fix = format!("write at most {MAX_DEVICE_PREFIX} printable ASCII characters without blanks");
         findings.wrong(&key("device_prefix"), format!("`{prefix}` cannot stand in a device id"), fix);
-    }
-    if listener.max_connections.is_some_and(|n| n > config.limits.max_connections) {
-        findings.doubtful(&key("max_connections"), "limits.max_connections is lower, and holds for all listeners together", "");
     }
 }
 

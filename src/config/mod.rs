@@ -18,9 +18,7 @@ use protocols::profile::{Auth, Profile, Settings};
 
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
-pub(crate) use sections::{
-    Admin, Agent, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
-};
+pub(crate) use sections::{Admin, Agent, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sink};
 pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 use check::Known;
@@ -46,10 +44,6 @@ pub(crate) struct Config {
     pub(crate) kafka: Kafka,
     /// Who is served.
     pub(crate) security: Security,
-    /// The table of devices.
-    pub(crate) sessions: Sessions,
-    /// From the backend.
-    pub(crate) commands: Commands,
     /// Metrics, health, drain.
     pub(crate) admin: Admin,
     /// For the other instances.
@@ -135,7 +129,7 @@ fn read(
             config.$name = reader.section(stringify!($name), table.remove(stringify!($name)), true);
         )*};
     }
-    sections!(gateway limits sink journal kafka security sessions commands admin peer agent drain log);
+    sections!(gateway limits sink journal kafka security admin peer agent drain log);
     reader.properties(&mut config.kafka.properties);
     for (path, found) in reader.tables("listener", table.remove("listener")) {
         config.listeners.push(reader.section(&path, Some(found), false));

@@ -62,7 +62,7 @@ section! {
     struct Listener {
         /// Where to listen; it has to be given.
         address: SocketAddr = loopback(0);
-        /// Registry name of the protocol, or `auto`; it has to be given.
+        /// Registry name of the protocol; it has to be given.
         protocol: String = String::new();
         /// Whether connections begin with a PROXY header.
         proxy: ProxyMode = ProxyMode::Off;
@@ -70,8 +70,6 @@ section! {
         trusted: Vec<Network> = Vec::new();
         /// Prepended to the id of every device that comes in here.
         device_prefix: String = String::new();
-        /// Connections of this listener; absent: only the process has a limit.
-        max_connections: Option<u32> = None, in 1..=10_000_000;
         /// Silence after which a device is disconnected; absent: the protocol's own.
         idle_s: Option<Seconds> = None, in 10..=DAY_S;
     }
@@ -88,16 +86,12 @@ section! {
         write_s: Seconds = Seconds(30), in 1..=600;
         /// Bytes that wait to be written to one device.
         outbox_bytes: u32 = 64 * 1024, in 4096..=16 * MIB;
-        /// Frames of one connection that are decoded before others have their turn.
-        frames_per_turn: u32 = 32, in 1..=4096;
     }
 
     /// `[sink]`: where events go.
     struct Sink {
         /// The kind.
         kind: SinkKind = SinkKind::Journal;
-        /// Age of the oldest record without a report at which Kafka counts as unreachable.
-        spool_after_ms: Millis = Millis(2000), in 100..=60_000;
     }
 
     /// `[journal]`: the local log, as sink or as spool.
@@ -134,8 +128,6 @@ section! {
         queue_messages: u32 = 200_000, in 1000..=10_000_000;
         /// Size of that queue, in KiB.
         queue_kbytes: u32 = 262_144, in 1024..=2_097_151;
-        /// Whether raw bytes in both directions are published too.
-        frames: bool = false;
         /// Passed to librdkafka.
         properties: Properties = Properties::default();
     }
@@ -148,26 +140,12 @@ section! {
         devices: Devices = Devices::default();
         /// More of them, one a line.
         devices_file: Option<PathBuf> = None;
-        /// Devices whose actions count as imitated.
-        imitated: Devices = Devices::default();
         /// Whether a JT/T 808 terminal has to authenticate.
         jt808_auth: AuthMode = AuthMode::Optional;
         /// Secrets of the cluster: the first signs, all verify; after loading those of the file, if it is given.
         secrets: Vec<Secret> = Vec::new();
         /// The same, one a line.
         secrets_file: Option<PathBuf> = None;
-    }
-
-    /// `[sessions]`: the table of devices.
-    struct Sessions {
-        /// After so many days away a device's record is deleted.
-        forget_after_days: u32 = 30, in 1..=3650;
-    }
-
-    /// `[commands]`: from the backend.
-    struct Commands {
-        /// How far ahead a command's deadline may lie.
-        max_deadline_s: Seconds = Seconds(3600), in 60..=7 * DAY_S;
     }
 
     /// `[admin]`: metrics, health, drain.

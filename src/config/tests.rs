@@ -35,23 +35,8 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     fn keys<S: Section>(_: &S) -> &'static [&'static str] {
         S::KEYS
     }
-    let Config {
-        gateway,
-        listeners: _,
-        limits,
-        sink,
-        journal,
-        kafka,
-        security,
-        sessions,
-        commands,
-        admin,
-        peer,
-        agent,
-        drain,
-        log,
-        profiles: _,
-    } = Config::default();
+    let Config { gateway, listeners: _, limits, sink, journal, kafka, security, admin, peer, agent, drain, log, profiles: _ } =
+        Config::default();
     vec![
         ("gateway", keys(&gateway)),
         ("limits", keys(&limits)),
@@ -59,8 +44,6 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("journal", keys(&journal)),
         ("kafka", keys(&kafka)),
         ("security", keys(&security)),
-        ("sessions", keys(&sessions)),
-        ("commands", keys(&commands)),
         ("admin", keys(&admin)),
         ("peer", keys(&peer)),
         ("agent", keys(&agent)),
@@ -134,7 +117,7 @@ fn the_deployed_file_has_every_key_and_no_other() {
     let mut profile: Vec<_> = profile.as_object().unwrap().keys().cloned().collect();
     profile.push("time_zone".to_owned()); // not serialised where it is absent
     assert_eq!(sorted(&keys_of(&whole, "profile")), sorted(&profile), "[[profile]]");
-    let known = ["id", "max_connections", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise"];
+    let known = ["id", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise"];
     assert_eq!(optional, known, "only what has no default of its own may be commented out");
     // and each of them would be accepted as it is written there
     let (_, findings) = read("config.toml".to_owned(), &whole, []).unwrap();
@@ -248,7 +231,7 @@ fn refuses_what_does_not_fit_together() {
     let second = |rest: &str| format!("[[listener]]\naddress = '127.0.0.1:7000'\nprotocol = 'gt06'\n{rest}\n");
     for (more, what) in [
         ("[[listener]]\n".to_owned(), "listener[1].address: it is missing"),
-        ("[[listener]]\n".to_owned(), "listener[1].protocol: it is missing; there are gps103, gt06, jt808, and auto"),
+        ("[[listener]]\n".to_owned(), "listener[1].protocol: it is missing; there are gps103, gt06, jt808"),
         (second("") + &second(""), "listener[2].address: `127.0.0.1:7000` is taken by listener[1].address"),
         (second("") + "[agent]\naddress = '0.0.0.0:7000'", "agent.address: `0.0.0.0:7000` is taken by listener[1].address"),
         (second("proxy = 'required'"), "listener[1].trusted: nobody may send a PROXY header"),
@@ -292,7 +275,7 @@ fn refuses_what_does_not_fit_together() {
 fn accepts_what_fits() {
     let text = format!(
         "{LISTENER}proxy = 'required'\ntrusted = ['10.0.1.5', '10.0.2.0/24']\ndevice_prefix = 'n1-'\n\
-         [[listener]]\naddress = '[::1]:7000'\nprotocol = 'auto'\n[[listener]]\naddress = '127.0.0.1:0'\nprotocol = 'jt808'\n\
+         [[listener]]\naddress = '[::1]:7000'\nprotocol = 'gt06'\n[[listener]]\naddress = '127.0.0.1:0'\nprotocol = 'jt808'\n\
          [security]\nunknown_devices = 'allowlist'\ndevices = ['013800000001']\njt808_auth = 'required'\n\
          secrets = ['new secret of 16', 'old secret of 16']\n\
          [admin]\naddress = '0.0.0.0:9900'\ntoken = 'sixteen letters.'\n[sink]\nkind = 'kafka'\n\
@@ -326,8 +309,7 @@ fn a_secret_is_made_only_where_there_is_none() {
 fn warns_of_what_may_be_meant_differently() {
     for (more, what) in [
         ("", "security.secrets: a random one will be made at each start"),
-        ("[[listener]]\naddress='127.0.0.1:1'\nprotocol='auto'\nproxy='optional'\ntrusted=['0.0.0.0/0']", "any client can forge"),
-        ("[[listener]]\naddress='127.0.0.1:1'\nprotocol='auto'\nmax_connections=200000", "limits.max_connections is lower"),
+        ("[[listener]]\naddress='127.0.0.1:1'\nprotocol='gt06'\nproxy='optional'\ntrusted=['0.0.0.0/0']", "any client can forge"),
         ("[security]\ndevices = ['1']", "security.devices: all other devices are served too"),
         ("[security]\nsecrets = ['0123456789abcdef', '0123456789abcdef']", "the same secret stands there twice"),
         ("[sink]\nkind = 'kafka'", "peer.address: only instances on this machine"),
@@ -393,7 +375,7 @@ fn lists_and_secrets_may_stand_in_files() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("admin.token_file: every user of this machine can read this file"));
     // the same through a file and the process's environment
-    let whole = folder.file("navgate.toml", &text.replace("gt06", "auto"), 0o644);
+    let whole = folder.file("navgate.toml", &text, 0o644);
     assert!(load(whole.as_ref(), []).is_ok());
 }
 

@@ -32,7 +32,9 @@ pub(super) struct Backlog {
     now: Option<Now>,
 }
 
+/// Nearly always an event on its way straight to the store; a box would cost each an allocation.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "see above")]
 enum Waiting {
     Event(Event),
     Reject(Reject, u64),

@@ -224,7 +224,9 @@ impl Connection {
             Some(device) => {
                 info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, reason = end.label(), "signed off");
             }
-            None => debug!(session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, reason = end.label(), "closed"),
+            None => {
+                debug!(session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, reason = end.label(), "closed")
+            }
         }
     }
 
@@ -340,7 +342,9 @@ impl Connection {
     /// Read and let the session work, if there is room for what it may say.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<io::Result<()>> {
         let discarding = matches!(self.stage, Stage::Discarding(..));
-        let reading = matches!(self.stage, Stage::Proxy | Stage::Open) && !self.paused && self.outbox.len() < self.gateway.limits.outbox_bytes;
+        let reading = matches!(self.stage, Stage::Proxy | Stage::Open)
+            && !self.paused
+            && self.outbox.len() < self.gateway.limits.outbox_bytes;
         if self.eof.is_some() || !(reading || discarding) {
             return Poll::Pending;
         }
@@ -498,7 +502,9 @@ impl Connection {
         let limits = &self.gateway.limits;
         match self.stage {
             Stage::Proxy if passed(self.accepted, limits.proxy_header) => Some(End::Proxy),
-            Stage::Open if self.connected.is_none() && !self.holding() && passed(self.accepted, limits.identify) => Some(End::Unidentified),
+            Stage::Open if self.connected.is_none() && !self.holding() && passed(self.accepted, limits.identify) => {
+                Some(End::Unidentified)
+            }
             Stage::Open if self.eof.is_some_and(|at| passed(at, limits.close)) => Some(End::Device),
             Stage::Open if passed(self.received, self.port.idle) => Some(End::Idle),
             Stage::Open if !self.outbox.is_empty() && passed(self.outbox_since, limits.write) => Some(End::Slow),

@@ -98,13 +98,22 @@ impl Car {
                 if Instant::now() >= until {
                     return Ok(());
                 }
-                self.play(script, to, until, &mut chance, tally).await.map_err(|e| format!("{}/{name}: {e}", self.protocol.name))?;
+                self.play(script, to, until, &mut chance, tally)
+                    .await
+                    .map_err(|e| format!("{}/{name}: {e}", self.protocol.name))?;
                 tally.conversations.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    async fn play(&self, script: &Script, to: SocketAddr, until: Instant, chance: &mut Chance, tally: &Tally) -> Result<(), String> {
+    async fn play(
+        &self,
+        script: &Script,
+        to: SocketAddr,
+        until: Instant,
+        chance: &mut Chance,
+        tally: &Tally,
+    ) -> Result<(), String> {
         let broken = |e: io::Error| format!("connection to {to}: {e}");
         let mut stream = TcpStream::connect(to).await.map_err(broken)?;
         for item in &script.items {

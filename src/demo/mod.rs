@@ -157,7 +157,11 @@ struct Verdict {
 
 impl Verdict {
     fn holds(&self) -> bool {
-        self.sent > 0 && self.acknowledged == self.sent && self.stored == self.sent && self.unaccounted == 0 && self.complaints.is_empty()
+        self.sent > 0
+            && self.acknowledged == self.sent
+            && self.stored == self.sent
+            && self.unaccounted == 0
+            && self.complaints.is_empty()
     }
 
     fn complaint(&self) -> String {

@@ -70,7 +70,10 @@ mod tests {
             "type": "position", "protocol": "jt808", "device_id": "13800001111", "received_at": "2026-01-02T03:04:05.678Z",
             "position": {"latitude": -22.5, "longitude": 114.25, "valid": true, "speed_kmh": 42.3, "ignition": true, "alarms": ["sos"]}
         });
-        assert_eq!(line(&event), "03:04:05.678  jt808       13800001111  position 22.50000 S 114.25000 E  42 km/h  ignition on  ALARM sos");
+        assert_eq!(
+            line(&event),
+            "03:04:05.678  jt808       13800001111  position 22.50000 S 114.25000 E  42 km/h  ignition on  ALARM sos"
+        );
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl JournalSink {
         let (journal, recovery) = Journal::open(options, Box::new(Hears(Arc::clone(&state))))?;
         info!(path = %path.display(), segments = recovery.segments, bytes = recovery.bytes, records = recovery.records, "journal open");
         if let Some(cut) = &recovery.cut {
-            info!("the journal's last line was torn by the end of an earlier process and has been cut; it was never acknowledged: {cut:?}");
+            info!(
+                "the journal's last line was torn by the end of an earlier process and has been cut; it was never acknowledged: {cut:?}"
+            );
         }
         for bad in &recovery.bad {
             warn!("the journal has a bad line, which readers skip: {bad:?}");
@@ -71,12 +73,16 @@ impl Sink for JournalSink {
         let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs_f64();
         Status {
             kind: "journal",
-            healthy: trouble.is_empty(),
+            healthy: trouble.is_empty() && !stats.troubled,
             trouble,
             unreported: 0,
             oldest_unreported_seconds: stats.oldest_uncommitted_age.as_secs_f64(),
             journal_bytes: stats.bytes,
             journal_oldest_seconds: stats.oldest.map_or(0.0, age),
+            journal_uncommitted_bytes: stats.uncommitted_bytes,
+            journal_segments: stats.segments,
+            journal_deleted_segments: stats.deleted_segments,
+            journal_deleted_records: stats.deleted_records,
         }
     }
 

@@ -13,7 +13,6 @@ use crate::record::Record;
 pub(crate) mod journal;
 pub(crate) mod kafka;
 
-
 /// A store of records.
 pub(crate) trait Sink: Send + Sync + fmt::Debug {
     /// Hand over a record.
@@ -51,8 +50,16 @@ pub(crate) struct Status {
     pub(crate) oldest_unreported_seconds: f64,
     /// Bytes in the journal.
     pub(crate) journal_bytes: u64,
-    /// Age of the journal's oldest record, seconds.
+    /// Age of the journal's oldest segment, seconds.
     pub(crate) journal_oldest_seconds: f64,
+    /// Bytes handed to the journal and not yet durable.
+    pub(crate) journal_uncommitted_bytes: usize,
+    /// Segments that `on_full = "delete_oldest"` has deleted.
+    pub(crate) journal_deleted_segments: u64,
+    /// Segments of the journal.
+    pub(crate) journal_segments: usize,
+    /// Records that `on_full = "delete_oldest"` has deleted.
+    pub(crate) journal_deleted_records: u64,
 }
 
 /// Tasks that wait for room in a store.

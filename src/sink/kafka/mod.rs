@@ -193,7 +193,10 @@ impl Sink for Kafka {
         }
         let lost = self.shared.unreported();
         if lost > 0 {
-            warn!(records = lost, "Kafka did not take everything in time; these records were not acknowledged, their devices send them again");
+            warn!(
+                records = lost,
+                "Kafka did not take everything in time; these records were not acknowledged, their devices send them again"
+            );
         }
         self.shared.closing.store(true, Ordering::Release);
         self.shared.work.notify_one();

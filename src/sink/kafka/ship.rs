@@ -261,7 +261,8 @@ impl Ship {
     fn refuse(&self, key: Option<&[u8]>, value: &[u8], token: Token, why: &KafkaError) -> bool {
         let text = refusal(&self.shared, key, value, token, why);
         let opaque = token.refused().0 as usize;
-        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(self.shared.name(Topic::Rejects), opaque).payload(text.as_bytes());
+        let mut record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(self.shared.name(Topic::Rejects), opaque).payload(text.as_bytes());
         record.key = key;
         self.producer.send(record).map_err(|(error, _)| self.on_send_error(&error)).is_ok()
     }
@@ -397,4 +398,3 @@ impl Reports {
         self.returned.held.lock().push_back(Held { message, token });
     }
 }
-

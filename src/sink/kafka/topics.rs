@@ -46,9 +46,10 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<
     let admin = std::sync::Arc::new(admin);
     let asking = std::sync::Arc::clone(&admin);
     let metadata = tokio::task::spawn_blocking(move || asking.inner().fetch_metadata(None, REQUEST));
-    let metadata = metadata.await.map_err(|e| e.to_string())?.map_err(|e| {
-        format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens")
-    })?;
+    let metadata = metadata
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens"))?;
     let present: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
     let replicas = (settings.replication as usize).min(metadata.brokers().len()).max(1);
     let full = |t: &Topic| format!("{}.{}", settings.prefix, t.name);
@@ -62,7 +63,9 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<
             ));
         }
         create(&admin, settings, &missing, replicas).await.map_err(|e| {
-            format!("cannot create the topics {names} at {brokers}: {e}; create them by hand, or give the gateway's user the right to")
+            format!(
+                "cannot create the topics {names} at {brokers}: {e}; create them by hand, or give the gateway's user the right to"
+            )
         })?;
         info!("created the topics {names}");
     }
@@ -114,13 +117,18 @@ async fn weaknesses(
     metadata: &rdkafka::metadata::Metadata,
 ) {
     if brokers < REPLICAS {
-        warn!("Kafka has {brokers} broker(s): a record is lost with the disk it is on; {REPLICAS} brokers keep it through the loss of one");
+        warn!(
+            "Kafka has {brokers} broker(s): a record is lost with the disk it is on; {REPLICAS} brokers keep it through the loss of one"
+        );
     }
     let names: Vec<String> = TOPICS.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
     for topic in metadata.topics().iter().filter(|t| names.iter().any(|n| n == t.name())) {
         let fewest = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
         if fewest < REPLICAS && brokers >= REPLICAS {
-            warn!("topic {} has replication factor {fewest}: the loss of a broker can lose acknowledged records; raise it", topic.name());
+            warn!(
+                "topic {} has replication factor {fewest}: the loss of a broker can lose acknowledged records; raise it",
+                topic.name()
+            );
         }
     }
     let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
