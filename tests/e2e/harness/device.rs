@@ -86,12 +86,12 @@ impl Device {
 }
 
 fn clock(civil: Civil) -> [u8; 6] {
-    civil.six().map(|n| n / 10 << 4 | n % 10)
+    civil.six().map(|n| ((n / 10) << 4) | (n % 10))
 }
 
 fn bcd(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    digits.chunks(2).map(|pair| (pair[0] << 4) | pair[1]).collect()
 }
 
 fn gt06(kind: u8, body: &[u8], serial: u16) -> Vec<u8> {

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::device::Line;
 use super::repository;
 
-/// The byte that begins an escape, of protocols that have one.
-const ESCAPES: [(&str, u8); 1] = [("jt808", 0x7D)];
+/// The bytes that begin an escape, of protocols that have some, by the byte that their frames begin with.
+const ESCAPES: [(&str, u8, &[u8]); 2] = [("jt808", 0x7E, &[0x7D]), ("jt808", 0xE7, &[0xE6, 0x3E])];
 
 /// One recorded conversation.
 pub(crate) struct Fixture {
@@ -82,16 +82,19 @@ impl Fixture {
     }
     /// Read one reply. A byte that may be anything may also be one that the protocol writes as two.
     fn reply(&self, line: &mut Line, pattern: &Pattern) -> Result<(), String> {
-        let escape = ESCAPES.iter().find(|(protocol, _)| *protocol == self.protocol).map(|(_, byte)| *byte);
+        let pattern = loosened(pattern);
+        let frames_of =
+            |(protocol, first, _): &&(&str, u8, _)| *protocol == self.protocol && pattern.first() == Some(&Some(*first));
+        let escapes = ESCAPES.iter().find(frames_of).map_or(&[][..], |(_, _, escapes)| escapes);
         let mut reply = Vec::new();
         let mut next = |reply: &mut Vec<u8>| {
             let byte = line.receive(1).map_err(|e| format!("after {}: {e}", hex(reply)))?[0];
             reply.push(byte);
             Ok::<_, String>(byte)
         };
-        for wanted in loosened(pattern) {
+        for wanted in pattern {
             let byte = next(&mut reply)?;
-            if wanted.is_none() && Some(byte) == escape {
+            if wanted.is_none() && escapes.contains(&byte) {
                 next(&mut reply)?;
             }
             if wanted.is_some_and(|wanted| wanted != byte) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -338,7 +338,7 @@ pub(crate) fn navgate(arguments: &[&str]) -> (ExitStatus, String, String) {
 }
 
 /// The events in a journal, as `navgate events` prints them.
-pub(crate) fn journal_events(directory: &PathBuf) -> Vec<Value> {
+pub(crate) fn journal_events(directory: &Path) -> Vec<Value> {
     let (status, events, complaints) = navgate(&["events", &directory.to_string_lossy()]);
     assert!(status.success(), "{complaints}");
     events.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
