@@ -5,7 +5,7 @@
 //!   (any thread, never waits)       one, so that many records share one fdatasync
 //! ```
 //!
-//! A directory holds numbered segments of lines ([`line`]) and the file `lock`, held by the one process that writes. Readers
+//! A directory holds numbered segments of lines ([`mod@line`]) and the file `lock`, held by the one process that writes. Readers
 //! ([`Reader`]) need no lock.
 //!
 //! What is promised, and where it is kept:

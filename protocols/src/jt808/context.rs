@@ -26,7 +26,7 @@ impl Context<'_> {
         }
     }
 
-    /// BCD[6] in the device's own time; `None` where it is no time, zeros among others.
+    /// BCD of 6 bytes in the device's own time; `None` where it is no time, zeros among others.
     pub(super) fn time(&self, bytes: &[u8]) -> Option<Timestamp> {
         let civil = bcd::civil(bytes.first_chunk()?)?;
         Timestamp::from_civil(civil, self.zone.offset_s)

@@ -110,7 +110,7 @@ fn said(c: &mut Cursor<'_, '_>, name: &str, n: usize, context: &Context<'_>) -> 
     Ok(Some(said).filter(|s| !s.is_empty()))
 }
 
-/// BCD[4], `YYYYMMDD`.
+/// BCD of 4 bytes, `YYYYMMDD`.
 fn date(bytes: &[u8]) -> Option<String> {
     let [century, year, month, day] = bytes else {
         return None;

@@ -90,9 +90,9 @@ pub(super) enum Kind {
     Word(Words),
     /// Names of the bits from bit 0; a bit without a name appears by its number.
     Flags(Num, &'static [&'static str]),
-    /// BCD[6], device-local.
+    /// BCD of 6 bytes, device-local.
     Time,
-    /// BCD[3] and two bytes of milliseconds: time of day.
+    /// BCD of 3 bytes and two bytes of milliseconds: time of day.
     TimeOfDay,
     /// So many bytes.
     Hex(usize),

@@ -172,7 +172,7 @@ pub(super) fn motion(c: &mut Cursor<'_, '_>, report: &mut Report) -> Result<(), 
     Ok(())
 }
 
-/// BCD[6]; one that is no time and not zeros is kept as it came.
+/// BCD of 6 bytes; one that is no time and not zeros is kept as it came.
 pub(super) fn set_time(bytes: &[u8], report: &mut Report, context: &Context<'_>) {
     report.time = context.time(bytes);
     if report.time.is_none() && bytes.iter().any(|b| *b != 0) {

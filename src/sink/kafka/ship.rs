@@ -346,7 +346,8 @@ impl ClientContext for Reports {
                 self.shared.on_trouble(&error.to_string());
             }
             Some(RDKafkaErrorCode::AllBrokersDown) if !self.returned.troubled.swap(true, Ordering::AcqRel) => {
-                self.shared.on_trouble(&format!("no broker can be reached ({reason})"));
+                let brokers = self.shared.config.get("bootstrap.servers").unwrap_or_default();
+                self.shared.on_trouble(&format!("no broker can be reached at {brokers} ({reason})"));
             }
             _ => {}
         }
