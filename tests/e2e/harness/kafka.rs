@@ -21,7 +21,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// and that ends with it.
 pub(crate) fn shared() -> &'static str {
     static SHARED: OnceLock<String> = OnceLock::new();
-    SHARED.get_or_init(|| match std::env::var("NAVGATE_TEST_KAFKA") {
+    SHARED.get_or_init(|| match std::env::var("E2E_KAFKA") {
         Ok(bootstrap) if !bootstrap.is_empty() => bootstrap,
         _ => {
             let broker = Broker::start();
