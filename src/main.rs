@@ -30,6 +30,11 @@ mod telemetry;
 use std::io;
 use std::process::ExitCode;
 
+/// For librdkafka as much as for us: it takes and gives back buffers of some 100 KiB for each request, which glibc fetches from
+/// the kernel, page by page, each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::Parser;
 use cli::Exit;
 use cli::args::{Cli, Command};

@@ -60,6 +60,16 @@ pub(crate) struct Running {
     drain: CancellationToken,
 }
 
+/// The threads that connections run on: one core is left to the store (librdkafka's threads, or the journal's and the disk's).
+/// More threads than that would mostly wake each other.
+///
+/// # Errors
+/// If the system gives no threads.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(cores.saturating_sub(1).max(1)).enable_all().build()
+}
+
 /// Bind everything and start.
 ///
 /// # Errors

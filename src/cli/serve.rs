@@ -15,7 +15,7 @@ pub(crate) fn run(file: &Path) -> Result<(), Exit> {
         warn!("{warning}");
     }
     config.generate_secret().map_err(Exit::failed)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = serve::runtime();
     let runtime = runtime.map_err(|e| Exit::failed(format!("cannot start the runtime: {e}")))?;
     runtime.block_on(async {
         let running = serve::start(config, log).await.map_err(|e| Exit::failed(e.to_string()))?;

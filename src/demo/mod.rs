@@ -45,7 +45,7 @@ pub(crate) struct DemoArgs {
 /// If anything did not go as it must: the ledger says what.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Exit> {
     let directory = Scratch::new()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = serve::runtime()?;
     let verdict = runtime.block_on(drive(args, &directory.0))?;
     println!("{verdict}");
     if verdict.holds() { Ok(()) } else { Err(Exit::failed(verdict.complaint())) }
