@@ -190,15 +190,21 @@ impl Civil {
 /// Weeks after which the week number of old GNSS receivers starts again.
 const ROLLOVER_MS: i64 = 1024 * 7 * 24 * 3600 * 1000;
 
-/// Undo the 1024-week roll-over of old receivers: a fix more than 512 weeks in the past is moved up until it is not.
-/// Real units were seen to send 2003-07-01 on 2023-02-14. Returns the time and whether it was moved.
+/// How far ahead of ours a device's clock may be. A fix cannot come before it is made, so one that the correction would put
+/// further ahead was not rolled over: it is as old as it says. A day also covers local time that is taken for UTC.
+const ROLLOVER_AHEAD_MS: i64 = 24 * 3600 * 1000;
+
+/// Undo the 1024-week roll-over of old receivers: a fix more than 512 weeks in the past is moved up until it is not, unless
+/// that puts it more than a day into the future. Real units were seen to send 2003-07-01 on 2023-02-14. Returns the time and
+/// whether it was moved.
 pub fn undo_week_rollover(fix: Timestamp, now: Timestamp) -> (Timestamp, bool) {
     let behind = now.0 - fix.0;
     if behind <= ROLLOVER_MS / 2 {
         return (fix, false);
     }
     let weeks = (behind + ROLLOVER_MS / 2) / ROLLOVER_MS;
-    (fix.plus_millis(weeks * ROLLOVER_MS), true)
+    let moved = fix.plus_millis(weeks * ROLLOVER_MS);
+    if moved > now.plus_millis(ROLLOVER_AHEAD_MS) { (fix, false) } else { (moved, true) }
 }
 
 #[cfg(test)]
@@ -230,5 +236,18 @@ mod tests {
         assert!(was);
         assert_eq!(moved.to_string(), "2023-02-14T00:00:00.000Z");
         assert_eq!(undo_week_rollover(moved, now), (moved, false));
+    }
+
+    #[test]
+    fn refuses_to_move_a_fix_into_the_future() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let now = at("2026-03-01T10:00:00Z");
+        let rolled = |ahead_ms| now.plus_millis(ahead_ms - ROLLOVER_MS);
+        assert_eq!(undo_week_rollover(rolled(ROLLOVER_AHEAD_MS), now), (now.plus_millis(ROLLOVER_AHEAD_MS), true));
+        let further = rolled(ROLLOVER_AHEAD_MS + 1);
+        assert_eq!(undo_week_rollover(further, now), (further, false));
+        // sent very late, or by a clock that was never set
+        let old = at("2012-01-01T00:00:00Z");
+        assert_eq!(undo_week_rollover(old, now), (old, false));
     }
 }

@@ -43,6 +43,8 @@ pub(super) enum Part {
     WideAlarm,
     /// What follows the terminal information in a heartbeat.
     Beat,
+    /// The same of units that send hundredths of a volt in place of the levels.
+    VoltageBeat,
     /// A number of so many bytes.
     Number(&'static str, u8, Meaning),
     /// So many bytes, shown as hex unless all zero.
@@ -96,6 +98,8 @@ pub(super) enum Tower {
     ShortMnc,
     /// Network u16 always, area u16, cell u32.
     WideMnc,
+    /// Network u16 always, area u16, cell u64.
+    LongMnc,
     /// Area u32, cell u64.
     Long,
 }
@@ -168,7 +172,7 @@ impl Part {
             Self::CountedGps | Self::CountedCells | Self::CountedWifi | Self::Codes(..) => 1,
             Self::CountedTower(_) | Self::Counted(_) | Self::CountedAscii(_) | Self::CountedHex(_) => 1,
             Self::WideAlarm | Self::InputWord => 2,
-            Self::UnixTime | Self::Beat => 4,
+            Self::UnixTime | Self::Beat | Self::VoltageBeat => 4,
             Self::Time | Self::BcdTime | Self::Ports => 6,
             Self::Imei => 8,
             Self::Iccid => 10,
@@ -186,12 +190,18 @@ impl Part {
 }
 
 impl Tower {
+    /// Whether the network code has two bytes whatever the country code says.
+    pub(super) const fn wide_network(self) -> bool {
+        matches!(self, Self::ShortMnc | Self::WideMnc | Self::LongMnc)
+    }
+
     /// With a one-byte network code.
     const fn bytes(self) -> usize {
         match self {
             Self::Short => 8,
             Self::Wide | Self::Nine | Self::ShortMnc => 9,
             Self::WideMnc => 10,
+            Self::LongMnc => 14,
             Self::Long => 15,
         }
     }
@@ -204,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_least_bytes_are_enough_and_one_less_is_not() {
-        let towers = [Tower::Short, Tower::Wide, Tower::Nine, Tower::ShortMnc, Tower::WideMnc, Tower::Long];
+        let towers = [Tower::Short, Tower::Wide, Tower::Nine, Tower::ShortMnc, Tower::WideMnc, Tower::LongMnc, Tower::Long];
         let fixed = [
             Part::Time,
             Part::BcdTime,

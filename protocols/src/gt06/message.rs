@@ -5,12 +5,13 @@ use nom::number::complete::{be_u8, be_u16, be_u32};
 use crate::cursor::{Cursor, Trace, hex};
 use crate::event::{Attributes, Data, DataKind};
 use crate::fault::Fault;
-use crate::gt06::alarms::{self, Dialect};
+use crate::gt06::alarms;
 use crate::gt06::blocks::{Meaning, Part};
+use crate::gt06::dialect::Dialect;
 use crate::gt06::frame::{self, EXTENDED, MISCOUNTED, TOPIN};
 use crate::gt06::read::{Facts, Reader};
 use crate::gt06::text;
-use crate::gt06::variants::{Clock, Does, Row, find};
+use crate::gt06::variants::{Clock, Does, Row};
 use crate::profile::{Charset, Profile, TimeZone};
 use crate::wire::Frame;
 
@@ -79,7 +80,7 @@ const TAIL: usize = 6;
 const PLACE: usize = 12;
 
 /// Read what stands before and behind the content. Frames are never shorter, see `frame`.
-pub(super) fn head<'f>(frame: &Frame<'f>) -> Head<'f> {
+pub(super) fn head<'f>(frame: &Frame<'f>, dialect: &Dialect) -> Head<'f> {
     let form = frame.form & !MISCOUNTED;
     let kind = frame::kind(frame);
     let at = if form == EXTENDED { 5 } else { 4 };
@@ -91,7 +92,7 @@ pub(super) fn head<'f>(frame: &Frame<'f>) -> Head<'f> {
     let serial = frame.content.get(end..end + 2).and_then(|s| s.first_chunk::<2>()).map(|s| u16::from_be_bytes(*s));
     // the true length, so that a miscounted frame is read as what it is
     let length = if form == TOPIN { usize::from(x) } else { total.saturating_sub(at + 1) };
-    let row = find(form, kind, u16::try_from(length).unwrap_or(u16::MAX));
+    let row = dialect.row(form, kind, u16::try_from(length).unwrap_or(u16::MAX));
     let serial = serial.filter(|_| form != TOPIN);
     Head { form, miscounted: frame.form & MISCOUNTED != 0, kind, x, serial, row, body, at }
 }
@@ -103,7 +104,8 @@ pub(super) fn decode<'f>(
     profile: &Profile,
     mut trace: Option<&mut Trace>,
 ) -> Result<Message<'f>, Fault> {
-    let head = head(frame);
+    let dialect = Dialect::of(profile);
+    let head = head(frame, dialect);
     if let Some(trace) = &mut trace {
         trace.title = format!("0x{:02x} {}", head.kind, head.row.title);
         frame_fields(&mut Cursor::new(frame.content, 0, Some(trace)), &head);
@@ -111,7 +113,6 @@ pub(super) fn decode<'f>(
     let mut c = Cursor::new(head.body, head.at, trace.as_deref_mut());
     let said = zone.filter(|_| head.row.clock == Clock::Local);
     let offset_s = profile.time_zone.or(said).unwrap_or(TimeZone::UTC).offset_s;
-    let dialect = Dialect::of(profile);
     let mut reader = Reader { c: &mut c, facts: Facts::default(), offset_s, dialect, x: head.x };
     let (content, bytes) = content(&head, &mut reader)?;
     if let (Some(trace), Some(_)) = (trace, head.serial) {

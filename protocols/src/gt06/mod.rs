@@ -9,10 +9,11 @@
 //! and published frames of real units. What the documents leave open is told at the table row it concerns.
 //!
 //! `frame` finds frames, `variants` says which layout a message has, `blocks` names the blocks that layouts are made of,
-//! `read` and `radio` read them, `message` puts a message together, `session` acts on it, `reply` answers.
+//! `read` and `radio` read them, `dialect` holds what some makers' units mean by the same bytes, `message` puts a message together, `session` acts on it, `reply` answers.
 
 mod alarms;
 mod blocks;
+mod dialect;
 mod frame;
 mod message;
 mod modules;
@@ -28,7 +29,7 @@ mod variants;
 use crate::registry::Protocol;
 
 /// The registry entry.
-pub static PROTOCOL: Protocol = Protocol::of::<session::Gt06>("GT06, Concox, Jimi; Topin", 5023, MESSAGES, alarms::DIALECT_NAMES);
+pub static PROTOCOL: Protocol = Protocol::of::<session::Gt06>("GT06, Concox, Jimi; Topin", 5023, MESSAGES, dialect::NAMES);
 
 const MESSAGES: &[(&str, &str)] = &[
     ("0x01", "login"),

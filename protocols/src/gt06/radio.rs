@@ -28,6 +28,7 @@ impl Reader<'_, '_, '_> {
         let (lac, cid) = match tower {
             Tower::Short | Tower::ShortMnc => (2, 3),
             Tower::Wide | Tower::Nine | Tower::WideMnc => (2, 4),
+            Tower::LongMnc => (2, 8),
             Tower::Long => (4, 8),
         };
         let lac = self.uint("lac", lac)?;
@@ -45,7 +46,7 @@ impl Reader<'_, '_, '_> {
 
     pub(super) fn tower(&mut self, tower: Tower) -> Result<(), Fault> {
         let from = self.c.remaining();
-        let (mcc, mnc) = self.operator(matches!(tower, Tower::ShortMnc | Tower::WideMnc))?;
+        let (mcc, mnc) = self.operator(tower.wide_network())?;
         let two_bytes = from - self.c.remaining() == 4;
         let (lac, cid) = self.area_and_cell(if tower == Tower::Nine && two_bytes { Tower::Short } else { tower })?;
         self.add_cell(Cell { mcc, mnc, lac, cid, rssi: None });
@@ -71,7 +72,7 @@ impl Reader<'_, '_, '_> {
     }
 
     pub(super) fn towers(&mut self, tower: Tower, count: Count) -> Result<(), Fault> {
-        let (mcc, mnc) = self.operator(matches!(tower, Tower::ShortMnc | Tower::WideMnc))?;
+        let (mcc, mnc) = self.operator(tower.wide_network())?;
         let n = match count {
             Count::Fixed(n) => n,
             Count::Said => self.c.read("cell_count", be_u8)?,
@@ -151,6 +152,7 @@ mod tests {
         assert_eq!(cells(Part::Tower(Tower::Short), "813601 04cb8a00bef3"), [(310, 260, 52106, 48883)]);
         assert_eq!(cells(Part::Tower(Tower::Nine), "813601 04cb8a00bef3"), [(310, 260, 52106, 48883)]);
         assert_eq!(cells(Part::Tower(Tower::Nine), "01cc0025030328e7a0"), [(460, 0, 9475, 53_012_384)]);
+        assert_eq!(cells(Part::Tower(Tower::LongMnc), "01cc000a287d000000000618c102"), [(460, 10, 10365, 102_285_570)]);
         let long = "81cc0001000025fc000000000618c102";
         assert_eq!(cells(Part::Tower(Tower::Long), long), [(460, 1, 9724, 102_285_570)]);
     }

@@ -1,18 +1,25 @@
 //! Reading building blocks into a report.
 
+use std::ops::RangeInclusive;
+
 use nom::number::complete::{be_i16, be_i32, be_u8, be_u16, be_u24, be_u32, be_u64};
 
 use crate::cursor::{Cursor, hex};
 use crate::event::{Alarm, Attributes, Report, Value};
 use crate::fault::{Fault, FaultKind};
-use crate::gt06::alarms::{Dialect, IGNITION_OFF, IGNITION_ON};
+use crate::gt06::alarms::{IGNITION_OFF, IGNITION_ON};
 use crate::gt06::blocks::{Entry, Meaning, Part};
+use crate::gt06::dialect::Dialect;
 use crate::gt06::modules;
 use crate::parts::bcd;
 use crate::parts::geo::on_earth;
 use crate::parts::text;
 use crate::profile::Charset;
 use crate::time::{Civil, Timestamp};
+
+/// Altitudes that a vehicle can have, metres: the lowest road is at -430 (Dead Sea), the highest summit at 8849. Beyond stands
+/// another field of a layout that was not the right one.
+const ALTITUDE_M: RangeInclusive<i64> = -500..=9000;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -139,6 +146,7 @@ impl<'a> Reader<'a, '_, '_> {
                 Ok(())
             }
             Part::Beat => self.beat(),
+            Part::VoltageBeat => self.voltage_beat(),
             Part::Number(name, width, meaning) => self.number(name, width, meaning),
             Part::Hex(name, n) => {
                 let bytes = self.c.bytes(name, n)?;
@@ -372,14 +380,8 @@ impl<'a> Reader<'a, '_, '_> {
 
     /// Battery level, GSM level, alarm, language. The documents reserve the last two in heartbeats, and units say other things
     /// there: an alarm (codes 1 to 6 of the first document), whole volts of the supply, or F0 and twelve bits of tenths of a
-    /// volt. A GSM level above 100 is none: such units send hundredths of a volt in its place and the one before.
+    /// volt.
     fn beat(&mut self) -> Result<(), Fault> {
-        if matches!(self.c.rest(), [_, 101..=0xFF, ..]) {
-            self.number("power_v", 2, Meaning::PowerV(100.0))?;
-            self.number("rssi", 1, Meaning::Rssi)?;
-            self.c.read("reserved", be_u8)?;
-            return Ok(());
-        }
         self.part(Part::Level)?;
         self.number("rssi", 1, Meaning::Rssi)?;
         match self.c.rest() {
@@ -390,6 +392,17 @@ impl<'a> Reader<'a, '_, '_> {
             [9..=36, ..] => self.number("power_v", 1, Meaning::PowerV(1.0))?,
             _ => self.part(Part::Alarm)?,
         }
+        Ok(())
+    }
+
+    /// A GSM level above 100 is none: hundredths of a volt stand in its place and the one before, and the signal behind them.
+    fn voltage_beat(&mut self) -> Result<(), Fault> {
+        if !matches!(self.c.rest(), [_, 101..=0xFF, ..]) {
+            return self.beat();
+        }
+        self.number("power_v", 2, Meaning::PowerV(100.0))?;
+        self.number("rssi", 1, Meaning::Rssi)?;
+        self.c.read("reserved", be_u8)?;
         Ok(())
     }
 
@@ -433,7 +446,7 @@ impl<'a> Reader<'a, '_, '_> {
             Meaning::Rssi => report.rssi = i32::try_from(n).ok(),
             Meaning::OdometerM(by) => report.odometer_m = Some(x * f64::from(by)),
             Meaning::Satellites => report.satellites = u16::try_from(n).ok(),
-            Meaning::AltitudeM => report.altitude_m = Some(x),
+            Meaning::AltitudeM => report.altitude_m = ALTITUDE_M.contains(&n).then_some(x),
             Meaning::Hdop(by) => report.hdop = Some(x / by),
             Meaning::Ignition => report.ignition = Some(n != 0),
             Meaning::Archived => report.archived = Some(n != 0),
@@ -587,6 +600,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_altitude_where_no_vehicle_can_be_is_none() {
+        let altitude = |hex: &str| report(&[Part::Number("altitude_m", 2, Meaning::AltitudeM)], hex).altitude_m;
+        assert_eq!((altitude("fe0c"), altitude("2328"), altitude("0000")), (Some(-500.0), Some(9000.0), Some(0.0)));
+        assert_eq!((altitude("fe0b"), altitude("2329"), altitude("8000")), (None, None, None));
+    }
+
+    #[test]
+    fn a_heartbeat_with_a_voltage_is_one_only_where_it_is_asked_for() {
+        let (levels, voltage) = (report(&[Part::Beat], "04ea0400"), report(&[Part::VoltageBeat], "04ea0400"));
+        assert_eq!((levels.battery_percent, levels.rssi, levels.power_v), (Some(66.0), Some(234), None));
+        assert!(levels.alarms.contains(Alarm::GeofenceEnter));
+        assert_eq!((voltage.battery_percent, voltage.rssi, voltage.power_v), (None, Some(4), Some(12.58)));
+        assert!(voltage.alarms.is_empty());
+        assert_eq!(report(&[Part::VoltageBeat], "04040000"), report(&[Part::Beat], "04040000"));
+    }
+
+    #[test]
     fn the_number_of_a_sim_may_be_swapped() {
         let iccid = |hex| report(&[Part::Iccid], hex).attributes.get("iccid").cloned();
         assert_eq!(iccid("8986001234567890123f"), Some("8986001234567890123".into()));
@@ -596,7 +626,15 @@ pub(super) mod tests {
 
     #[test]
     fn no_part_reads_beyond_the_end() {
-        let parts = [Part::Gps, Part::TopinFix, Part::Beat, Part::CountedAscii("a"), Part::CountedHex("b"), Part::SignalToNoise];
+        let parts = [
+            Part::Gps,
+            Part::TopinFix,
+            Part::Beat,
+            Part::VoltageBeat,
+            Part::CountedAscii("a"),
+            Part::CountedHex("b"),
+            Part::SignalToNoise,
+        ];
         for part in parts {
             assert_eq!(facts(&[part], &[], "09").unwrap_err().kind, FaultKind::Truncated, "{part:?}");
         }

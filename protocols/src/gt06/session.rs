@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cursor::{Trace, hex};
 use crate::event::{Body, Report};
 use crate::fault::{Fault, FaultKind};
+use crate::gt06::dialect::Dialect;
 use crate::gt06::frame::{self, TOPIN};
 use crate::gt06::message::{self, Content, Head, Message};
 use crate::gt06::photo::{MAX_PHOTO, Part, Photo};
@@ -58,9 +59,6 @@ pub(super) enum Ack {
         body: Box<[u8]>,
     },
 }
-
-/// How far ahead of ours a device's clock may be: a date that would be further ahead was not rolled over.
-const AHEAD_MS: i64 = 24 * 3600 * 1000;
 
 impl Wire for Gt06 {
     const NAME: &'static str = "gt06";
@@ -131,8 +129,8 @@ impl Wire for Gt06 {
         }
     }
 
-    fn on_unreadable(&mut self, frame: &Frame<'_>, _: &Fault, _: &mut Step<'_>) -> Option<Ack> {
-        let head = message::head(frame);
+    fn on_unreadable(&mut self, frame: &Frame<'_>, _: &Fault, step: &mut Step<'_>) -> Option<Ack> {
+        let head = message::head(frame, Dialect::of(step.profile()));
         match head.row.reply {
             Reply::Basic | Reply::Extended => ack(&head, [0; 6]),
             _ => None,
@@ -259,9 +257,8 @@ fn report(mut report: Report, located: bool, source: &mut Source<'_>, step: &mut
         return false;
     }
     if let Some(time) = report.time {
-        let now = step.now().utc;
-        let (corrected, moved) = undo_week_rollover(time, now);
-        if moved && corrected <= now.plus_millis(AHEAD_MS) {
+        let (corrected, moved) = undo_week_rollover(time, step.now().utc);
+        if moved {
             report.time = Some(corrected);
             report.attributes.set("time_corrected", true);
         }

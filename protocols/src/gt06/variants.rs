@@ -8,7 +8,7 @@ use crate::gt06::blocks::{Count, Entry, Meaning, Part, Tower};
 use crate::gt06::frame::{BASIC, EXTENDED, TOPIN};
 use crate::gt06::topin;
 
-/// One layout.
+/// One layout. A dialect may have another for the same message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     /// The frame's form.
@@ -112,6 +112,11 @@ const fn one(length: u16) -> RangeInclusive<u16> {
 }
 
 impl Row {
+    /// Whether it is the layout of a message of this form, type and length.
+    pub(super) const fn is_for(&self, form: u8, kind: u8, length: u16) -> bool {
+        self.form == form && self.kind == kind && self.length.0 <= length && length <= self.length.1
+    }
+
     const fn local(self) -> Self {
         Self { clock: Clock::Local, ..self }
     }
@@ -210,10 +215,10 @@ static ROWS: &[Row] = &[
     row(0x2C, ANY, "WiFi and cells", &[TIME, SEVEN, ADVANCE], &[WIFI]).local(),
     row(0x2D, ANY, "position", UPLOAD, &[ODOMETER]),
     row(0x2E, ANY, "cells", &[TIME, SEVEN, ADVANCE], &[LANGUAGE_WORD]).local(),
-    row(0x31, ANY, "position, SL4x", &[TIME, GPS, Part::Tower(Tower::WideMnc)], SL4X),
+    row(0x31, ANY, "position, SL4x", SL4X, &[ACC, MODE, STORED, ALTITUDE]),
     row(0x32, ANY, "alarm, SL4x", SL4X_ALARM, &[ALTITUDE]),
     row(0x33, ANY, "WiFi and cells", &[TIME, Part::Towers(Tower::Short, Count::Fixed(6)), ADVANCE], &[WIFI]),
-    row(0x34, one(0x37), "position, SL4x", &[TIME, GPS, Part::Tower(Tower::WideMnc)], &[]),
+    row(0x34, one(0x37), "position, SL4x", SL4X, &[]),
     row(0x34, ANY, "position, X1", X1, &[Part::Ports]).answered(Reply::None),
     row(0x35, ANY, "photo announcement, X1", &[], &[]).does(Does::PhotoInfo).answered(Reply::None),
     row(0x36, one(0x35), "position, TRX16", STATUS, &[RFID, ODOMETER, POWER, BATTERY]),
@@ -237,6 +242,7 @@ static ROWS: &[Row] = &[
     row(0xA1, ANY, "cells, 4G", &[TIME, SEVEN_LONG, ADVANCE], &[LANGUAGE_WORD]),
     row(0xA2, one(0x40), "position, LW4G", LW4G, &[]),
     row(0xA2, ANY, "WiFi and cells, 4G", &[TIME, SEVEN_LONG, ADVANCE], &[WIFI]),
+    row(0xA3, one(0x0C), "status", &[INFO, LEVEL, RSSI, ALARM, LANGUAGE], &[]),
     row(0xA3, 0x00..=0x18, "status, Seeworld", SEEWORLD_STATUS, SEEWORLD_STEPS),
     row(0xA3, ANY, "alarm, 4G", &[TIME, GPS, LONG_CELL, INFO, LEVEL, RSSI, ALARM, LANGUAGE], &[FENCE, ODOMETER]),
     row(0xA4, ANY, "alarm with fence, 4G", &[TIME, GPS, LONG_CELL, INFO, LEVEL, RSSI, Part::WideAlarm, FENCE], &[ODOMETER]),
@@ -322,8 +328,11 @@ const SEEWORLD_MORE: &[Part] = &[
     Part::Number("temperature_c", 2, Meaning::MinusBit(15, 100.0)),
     Part::Number("humidity_percent", 2, Meaning::Scaled(100.0)),
 ];
-/// Of two published frames one is from a car (level 6 of 6, 100 %, 12 V), one from a tag with a step counter whose percentage at the
-/// end (79) agrees with its level (5 of 6): so this is what the bytes in the middle are.
+/// Layouts of the dialect `seeworld`.
+pub(super) static SEEWORLD_DIALECT: &[Row] = &[row(0xA3, one(0x0C), "status, Seeworld", SEEWORLD_STATUS, &[])];
+/// The common reading of the short one is the published: a plain status (terminal information, levels, alarm, language) and two
+/// bytes more. For this one speak the values: of two published frames the short is from a car (level 6 of 6, 100, 12 V), the
+/// long from a tag with a step counter whose percentage at the end (79) agrees with its level (5 of 6).
 const SEEWORLD_STATUS: &[Part] = &[
     INFO,
     Part::Number("status_word", 2, Meaning::Attribute),
@@ -363,23 +372,46 @@ const SOURCE: Part = Part::Number("source", 1, Meaning::Attribute);
 const DEVICE_TIME: Part = Part::Hex("device_time_raw", 6);
 const TENTHS: Part = Part::Number("battery_v", 1, Meaning::BatteryV(10.0));
 
-/// A u32 cell, then these thirteen bytes, gives sane values in every published frame; an u64 cell does not.
-const SL4X: &[Part] = &[ACC, MODE, STORED, ODOMETER, ALTITUDE];
-/// The length byte before the cell is 10, its size, and behind it stands an ordinary status.
+/// The published reading: behind the area a cell of eight bytes.
+const SL4X: &[Part] = &[TIME, GPS, Part::Tower(Tower::LongMnc)];
+/// Layouts of the dialect `sl4x`. A cell of four bytes fits the same thirteen bytes with a mileage after the flags, and gives
+/// numbers of 28 bits, as 4G has, that are neighbours of those in 0x32, whose frames say the length of their cell.
+pub(super) static SL4X_DIALECT: &[Row] = &[
+    row(0x31, ANY, "position, SL4x", SL4X_SHORT, &[ACC, MODE, STORED, ODOMETER, ALTITUDE]),
+    row(0x34, one(0x37), "position, SL4x", SL4X_SHORT, &[]),
+];
+const SL4X_SHORT: &[Part] = &[TIME, GPS, Part::Tower(Tower::WideMnc)];
+/// Here the frame itself says how long its cell is: the length byte before it is 10, which leaves four bytes, and behind it
+/// stands an ordinary status. With eight the status would lie in the serial, the checksum and the end mark of the frame.
 const SL4X_ALARM: &[Part] = &[TIME, GPS, Part::CountedTower(Tower::WideMnc), INFO, LEVEL, RSSI, ALARM, LANGUAGE];
 
-/// Of the two voltages the first is 12 to 14 V in every published frame, the second 4 V: supply and cell, in this order.
-const X1: &[Part] = &[
-    Part::Number("alarm_word", 4, Meaning::Attribute),
-    TIME,
-    GPS,
-    Part::Number("terminal_word", 2, Meaning::Attribute),
-    ODOMETER,
-    Part::Tower(Tower::Wide),
-    Part::Number("driver_id", 4, Meaning::Attribute),
-    POWER,
-    BATTERY,
+/// The published order of the two voltages.
+const X1: &[Part] = &x1(BATTERY, POWER);
+/// Layouts of the dialect `x1_supply_first`. Of the two voltages the first is 12 to 14 V in every published frame and the second
+/// 4 V, which looks like the supply and a cell, in this order.
+pub(super) static X1_DIALECT: &[Row] = &[
+    row(0x34, 0x00..=0x36, "position, X1", X1_SUPPLY_FIRST, &[Part::Ports]).answered(Reply::None),
+    row(0x34, 0x38..=0xFF, "position, X1", X1_SUPPLY_FIRST, &[Part::Ports]).answered(Reply::None),
 ];
+const X1_SUPPLY_FIRST: &[Part] = &x1(POWER, BATTERY);
+
+const fn x1(first: Part, second: Part) -> [Part; 9] {
+    [
+        Part::Number("alarm_word", 4, Meaning::Attribute),
+        TIME,
+        GPS,
+        Part::Number("terminal_word", 2, Meaning::Attribute),
+        ODOMETER,
+        Part::Tower(Tower::Wide),
+        Part::Number("driver_id", 4, Meaning::Attribute),
+        first,
+        second,
+    ]
+}
+
+/// Layouts of the dialect `voltage_u16`. The documents have a battery level and a GSM level in every heartbeat, so this is the
+/// common reading even where the GSM level, 0 to 4, is 234; read as one number the two are 12.58, which a car's battery has.
+pub(super) static VOLTAGE_DIALECT: &[Row] = &[row(0x13, one(0x0A), "heartbeat", &[INFO], &[Part::VoltageBeat, LANGUAGE])];
 
 const TYPED: &[Part] = &[TIME, GPS, MODE, STORED, Part::TypedTower];
 const TYPED_MORE: &[Part] = &[Part::Number("unexplained", 2, Meaning::Ignored), Part::Modules(1)];
@@ -416,7 +448,7 @@ const LW4G: &[Part] = &[
     Part::Number("inputs", 2, Meaning::Attribute),
 ];
 
-/// The layout for a message.
+/// The layout for a message, where no dialect has its own.
 pub(super) fn find(form: u8, kind: u8, length: u16) -> &'static Row {
     let rows = if form == TOPIN { topin::ROWS } else { ROWS };
     let from = rows.partition_point(|row| (row.form, row.kind) < (form, kind));
@@ -426,7 +458,7 @@ pub(super) fn find(form: u8, kind: u8, length: u16) -> &'static Row {
         TOPIN => &UNKNOWN[2],
         _ => &UNKNOWN[0],
     };
-    same.into_iter().find(|row| (row.length.0..=row.length.1).contains(&length)).unwrap_or_else(unknown)
+    same.into_iter().find(|row| row.is_for(form, kind, length)).unwrap_or_else(unknown)
 }
 
 /// Whether a type has a layout in this form.
