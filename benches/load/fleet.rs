@@ -12,7 +12,7 @@ use protocols::time::Timestamp;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::device::{Answer, Device, Protocol, Sent, take_answers};
 use crate::latency::Histogram;
@@ -158,14 +158,15 @@ impl Line {
 
     async fn try_drive(&mut self, pace: Pace, times: Times) -> Result<(), String> {
         let Pace::Idle = pace else { return self.send_positions(pace, times).await };
-        // whatever comes, the end of the connection included, is not idleness
-        match tokio::time::timeout_at(times.to, self.stream.readable()).await {
-            Err(_) => Ok(()),
-            Ok(_) => {
-                self.read()?;
-                Err(format!("an idle device was sent {}", protocols::cursor::hex(&self.received)))
+        // whatever comes, the end of the connection included, is not idleness; only the kernel's word may be stale
+        while let Ok(readable) = timeout_at(times.to, self.stream.readable()).await {
+            readable.map_err(|e| e.to_string())?;
+            self.read()?;
+            if !self.received.is_empty() {
+                return Err(format!("an idle device was sent {}", protocols::cursor::hex(&self.received)));
             }
         }
+        Ok(())
     }
 
     async fn send_positions(&mut self, pace: Pace, times: Times) -> Result<(), String> {

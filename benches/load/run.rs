@@ -117,7 +117,9 @@ impl Run {
         drop((open, drives));
         gateway.stop().await?;
 
+        let others = complaints.len().saturating_sub(COMPLAINTS);
         complaints.truncate(COMPLAINTS);
+        complaints.extend((others > 0).then(|| format!("and {others} more connections failed")));
         complaints.extend(objections(&tally, &ledger));
         let acknowledged = to.acknowledged - from.acknowledged;
         let cpu_seconds = to.cpu_seconds - from.cpu_seconds;
