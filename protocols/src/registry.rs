@@ -109,7 +109,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let names: BTreeSet<_> = PROTOCOLS.iter().map(|p| p.name.to_owned()).collect();
         let mut code = folders(&root.join("src"));
-        for shared in ["command", "parts", "script"] {
+        for shared in ["command", "event", "parts", "script"] {
             code.remove(shared);
         }
         assert_eq!(code, names, "src/");
