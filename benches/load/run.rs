@@ -113,7 +113,11 @@ impl Run {
             open.push(line);
             complaints.extend(complaint);
         }
-        let ledger = gateway.ledger()?;
+        let counted = |e| {
+            let [sent, acknowledged] = [&tally.sent, &tally.acknowledged].map(|n| n.get());
+            format!("{acknowledged} of {sent} positions acknowledged, and no ledger: {e}")
+        };
+        let ledger = gateway.ledger().map_err(counted)?;
         drop((open, drives));
         gateway.stop().await?;
 
