@@ -242,7 +242,7 @@ impl Connection {
                 Poll::Pending => {}
             }
             self.obey();
-            if let Some(end) = ready_now(self.poll_stage(cx, now)) {
+            if let Poll::Ready(end) = self.poll_stage(cx, now) {
                 return Poll::Ready(end);
             }
             match self.poll_receive(cx, now) {
@@ -452,8 +452,7 @@ impl Connection {
         };
         self.stage = match self.stage {
             Stage::Proxy | Stage::Open => Stage::Settling(end, now.uptime + limit),
-            Stage::Settling(first, _) => Stage::Discarding(first, now.uptime),
-            Stage::Discarding(first, _) => Stage::Discarding(first, now.uptime),
+            Stage::Settling(first, _) | Stage::Discarding(first, _) => Stage::Discarding(first, now.uptime),
         };
     }
 
@@ -552,12 +551,5 @@ impl Connection {
             });
         }
         self.paused = false;
-    }
-}
-
-fn ready_now<T>(poll: Poll<T>) -> Option<T> {
-    match poll {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use protocols::identity::SessionId;
 use protocols::registry::{self, Protocol};
+use protocols::script::laws::Sampler;
 use protocols::script::{Action, Expect, Script};
 use protocols::session::{Opening, Turn};
 use protocols::time::{Now, Timestamp};
@@ -147,22 +148,19 @@ impl Car {
     }
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
+/// What chance decides for a car; the same for the same seed.
 #[derive(Debug)]
-pub(super) struct Chance(u64);
+pub(super) struct Chance(Sampler);
 
 impl Chance {
     /// The sequence of a car.
     pub(super) fn new(seed: u64, car: usize) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ car as u64)
+        // the first number of a seed is far from that of the next seed, so cars of neighbouring seeds do not drive alike
+        Self(Sampler::new(Sampler::new(seed).number() ^ car as u64))
     }
 
     fn among(&mut self, range: std::ops::Range<u64>) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        range.start + (z ^ (z >> 31)) % (range.end - range.start)
+        range.start + self.0.number() % (range.end - range.start)
     }
 }
 

@@ -33,6 +33,17 @@ impl Context<'_> {
     }
 }
 
+/// For tests of item readers: what one makes of a value, in the common profile.
+#[cfg(test)]
+pub(super) fn read(
+    reader: fn(&mut crate::cursor::Cursor<'_, '_>, &mut crate::event::Report, &Context<'_>) -> Result<(), crate::fault::Fault>,
+    value: &[u8],
+) -> Result<crate::event::Report, crate::fault::Fault> {
+    let (profile, mut report) = (Profile::default(), crate::event::Report::default());
+    reader(&mut crate::cursor::Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
+    Ok(report)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,14 +163,7 @@ fn mac_of(text: &str) -> Option<Mac> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jt808::header::Edition;
-    use crate::profile::Profile;
-
-    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
-        let (profile, mut report) = (Profile::default(), Report::default());
-        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
-        Ok(report)
-    }
+    use crate::jt808::context::read;
 
     #[test]
     fn accepts_extensions_by_length_and_type() {

@@ -25,8 +25,6 @@ const MAX_FRAME: usize = 4096;
 const QUIET: Duration = Duration::from_secs(30);
 /// Three of the longest usual heartbeat periods, which are 3 minutes.
 const IDLE: Duration = Duration::from_secs(9 * 60);
-/// A fix that seems to lie ahead by more than the error of any clock here is no corrected one.
-const CLOCK_ERROR_MS: i64 = 24 * 3600 * 1000;
 
 /// State of a connection.
 #[derive(Debug)]
@@ -477,13 +475,13 @@ fn store_batch(header: &Header, batch: Batch<'_>, step: &mut Step<'_>) -> Served
     Answer::Stored(Some(Ack::general(header)))
 }
 
-/// Old receivers repeat their weeks every 1024. A fix from long ago that this would put into the future was just sent late.
+/// Old receivers repeat their weeks every 1024.
 fn correct_time(report: &mut Report, now: Now) {
     let Some(time) = report.time else {
         return;
     };
     let (corrected, moved) = undo_week_rollover(time, now.utc);
-    if moved && corrected <= now.utc.plus_millis(CLOCK_ERROR_MS) {
+    if moved {
         report.attributes.set("time_corrected", true);
         report.attributes.set("time_sent", time.to_string());
         report.time = Some(corrected);

@@ -496,14 +496,7 @@ pub(super) fn tags(c: &mut Bytes<'_, '_>, report: &mut Report, context: &Context
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jt808::header::Edition;
-    use crate::profile::Profile;
-
-    fn read(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> Result<Report, Fault> {
-        let (profile, mut report) = (Profile::default(), Report::default());
-        reader(&mut Cursor::new(value, 0, None), &mut report, &Context::new(Edition::V2013, &profile))?;
-        Ok(report)
-    }
+    use crate::jt808::context::read;
 
     fn said(reader: fn(&mut Bytes<'_, '_>, &mut Report, &Context<'_>) -> Read, value: &[u8]) -> serde_json::Value {
         serde_json::to_value(read(reader, value).unwrap()).unwrap()

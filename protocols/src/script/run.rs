@@ -265,6 +265,11 @@ impl Line {
             return;
         }
         self.pending.extend_from_slice(bytes);
+        self.consume();
+    }
+
+    /// Let the session look at what is pending until it takes no more; how much it took.
+    fn consume(&mut self) -> usize {
         let mut at = 0;
         while !self.closed {
             let used = self.turn(at);
@@ -275,6 +280,7 @@ impl Line {
         }
         self.pending.drain(..at.min(self.pending.len()));
         self.drop_rest();
+        at
     }
 
     /// After a request to close nothing more is read.
@@ -315,17 +321,9 @@ impl Line {
                 break;
             }
             self.set_clock(deadline.max(self.now.uptime));
-            let mut at = 0;
-            while !self.closed {
-                let used = self.turn(at);
-                at += used;
-                if used == 0 {
-                    break;
-                }
+            if self.consume() > 0 {
                 at_once = 0;
             }
-            self.pending.drain(..at.min(self.pending.len()));
-            self.drop_rest();
         }
         self.set_clock(target);
     }

@@ -25,6 +25,8 @@ use crate::record::{Id, Record};
 
 /// Longest sleep of the thread with nothing to do; librdkafka's error events are heard at this pace then.
 const IDLE: Duration = Duration::from_millis(100);
+/// Shortest pause between two passes: with `linger_ms = 0` the thread would else spin while reports are outstanding.
+const SHORTEST_TICK: Duration = Duration::from_micros(200);
 /// Pause before held records are tried again: a broker that refuses a topic answers at once, and asking more often helps nobody.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -101,7 +103,7 @@ impl Ship {
         while !self.shared.closing.load(Ordering::Acquire) {
             self.rest();
             self.hear();
-            let can_open = !self.shared.open.load(Ordering::Acquire) && self.blocked().is_none();
+            let can_open = !self.shared.open.load(Ordering::Acquire) && !self.blocked();
             if can_open || Instant::now() >= self.retry_at {
                 self.retry_at = Instant::now() + RETRY;
                 self.mend();
@@ -113,20 +115,20 @@ impl Ship {
     /// Sleep until the next tick; longer if there is nothing to do at all, not at all if much is staged.
     fn rest(&self) {
         let mut staging = self.shared.staging.lock();
-        if staging.len() >= BUSY && self.blocked().is_none() {
+        let shipped = self.next >= self.load.len();
+        // what librdkafka did not take waits for its reports, however much is staged behind it
+        if staging.len() >= BUSY && shipped && !self.blocked() {
             return;
         }
-        let nothing = staging.len() == 0 && self.next >= self.load.len() && self.shared.unreported() == 0;
-        staging.idle = nothing;
-        let sleep = if nothing { IDLE } else { self.shared.tick.max(Duration::from_micros(200)) };
-        if nothing {
-            self.shared.work.wait_for(&mut staging, sleep);
+        if staging.len() == 0 && shipped && self.shared.unreported() == 0 {
+            staging.idle = true;
+            self.shared.work.wait_for(&mut staging, IDLE);
             staging.idle = false;
             drop(staging);
             // let others join the first
             thread::sleep(self.shared.tick);
         } else {
-            self.shared.work.wait_for(&mut staging, sleep);
+            self.shared.work.wait_for(&mut staging, self.shared.tick.max(SHORTEST_TICK));
         }
     }
 
@@ -145,17 +147,14 @@ impl Ship {
         self.shared.offer_room();
     }
 
-    /// Why nothing may be shipped at present.
-    fn blocked(&self) -> Option<&'static str> {
-        if !self.shared.topics_ready.load(Ordering::Acquire) {
-            Some("topics")
-        } else if self.returned.fatal.load(Ordering::Acquire) {
-            Some("fatal")
-        } else if !self.returned.held.lock().is_empty() {
-            Some("held")
-        } else {
-            None
-        }
+    /// Whether nothing newer may be shipped at present.
+    fn blocked(&self) -> bool {
+        !self.usable() || !self.returned.held.lock().is_empty()
+    }
+
+    /// Whether the topics are there and the producer is alive.
+    fn usable(&self) -> bool {
+        self.shared.topics_ready.load(Ordering::Acquire) && !self.returned.fatal.load(Ordering::Acquire)
     }
 
     /// Once a second: what came back goes out again, a dead producer is replaced, connections that wait look again.
@@ -164,7 +163,7 @@ impl Ship {
             self.replace_producer();
         }
         self.resend();
-        let open = self.blocked().is_none();
+        let open = !self.blocked();
         self.shared.open.store(open, Ordering::Release);
         if open {
             self.shared.offer_room();
@@ -188,7 +187,7 @@ impl Ship {
 
     /// Send again what came back, oldest first, until one is not taken.
     fn resend(&self) {
-        if !self.shared.topics_ready.load(Ordering::Acquire) || self.returned.fatal.load(Ordering::Acquire) {
+        if !self.usable() {
             return;
         }
         loop {
@@ -209,7 +208,7 @@ impl Ship {
 
     /// Hand over what is staged, as far as librdkafka takes it.
     fn ship(&mut self) {
-        if self.blocked().is_some() {
+        if self.blocked() {
             return;
         }
         if self.next >= self.load.len() {

@@ -23,6 +23,12 @@ struct Topic {
     retention: Duration,
 }
 
+impl Topic {
+    fn full_name(&self, settings: &Settings) -> String {
+        format!("{}.{}", settings.prefix, self.name)
+    }
+}
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything the product needs, in and out. Outcomes live longer than the longest deadline (1 h) plus 7 days.
@@ -52,10 +58,9 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<
         .map_err(|e| format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens"))?;
     let present: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
     let replicas = (settings.replication as usize).min(metadata.brokers().len()).max(1);
-    let full = |t: &Topic| format!("{}.{}", settings.prefix, t.name);
-    let missing: Vec<&Topic> = TOPICS.iter().filter(|t| !present.contains(&full(t).as_str())).collect();
+    let missing: Vec<&Topic> = TOPICS.iter().filter(|t| !present.contains(&t.full_name(settings).as_str())).collect();
     if !missing.is_empty() {
-        let names = missing.iter().map(|t| full(t)).collect::<Vec<_>>().join(", ");
+        let names = missing.iter().map(|t| t.full_name(settings)).collect::<Vec<_>>().join(", ");
         if !settings.create_topics {
             return Err(format!(
                 "Kafka at {brokers} lacks the topics {names}; create them ({} partitions, replication factor {replicas}), or set kafka.create_topics = true",
@@ -80,7 +85,7 @@ async fn create(
     replicas: usize,
 ) -> Result<(), String> {
     let isr = if replicas >= REPLICAS { "2" } else { "1" };
-    let names: Vec<String> = missing.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
+    let names: Vec<String> = missing.iter().map(|t| t.full_name(settings)).collect();
     let retentions: Vec<String> = missing.iter().map(|t| t.retention.as_millis().to_string()).collect();
     let partitions = i32::try_from(settings.partitions).unwrap_or(i32::MAX);
     let topics: Vec<NewTopic<'_>> = missing
@@ -121,7 +126,7 @@ async fn weaknesses(
             "Kafka has {brokers} broker(s): a record is lost with the disk it is on; {REPLICAS} brokers keep it through the loss of one"
         );
     }
-    let names: Vec<String> = TOPICS.iter().map(|t| format!("{}.{}", settings.prefix, t.name)).collect();
+    let names: Vec<String> = TOPICS.iter().map(|t| t.full_name(settings)).collect();
     for topic in metadata.topics().iter().filter(|t| names.iter().any(|n| n == t.name())) {
         let fewest = topic.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
         if fewest < REPLICAS && brokers >= REPLICAS {
