@@ -21,6 +21,8 @@ pub struct Protocol {
     pub dialects: &'static [&'static str],
     /// Whether the first bytes of a connection look like it.
     pub probe: fn(&[u8]) -> Probe,
+    /// A frame of this form with this content: see [`Wire::seal`].
+    pub seal: fn(u8, &[u8], &mut Vec<u8>),
     /// A session on a new connection.
     pub open: fn(Opening) -> Box<dyn Session>,
 }
@@ -33,7 +35,17 @@ impl Protocol {
         messages: &'static [(&'static str, &'static str)],
         dialects: &'static [&'static str],
     ) -> Self {
-        Self { name: W::NAME, title, port, limits: W::LIMITS, messages, dialects, probe: W::probe, open: Machine::<W>::open }
+        Self {
+            name: W::NAME,
+            title,
+            port,
+            limits: W::LIMITS,
+            messages,
+            dialects,
+            probe: W::probe,
+            seal: W::seal,
+            open: Machine::<W>::open,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::event::{Attributes, Body, Content, Data, DataKind, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{Count, DeviceId, MessageType, Recipe, SessionId};
 use crate::profile::{ChecksumPolicy, Profile, Settings};
-use crate::session::{Close, Delivery, Fate, Handled, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Turn, WINDOW};
+use crate::session::{Close, Delivery, Fate, Handled, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Seen, Session, Turn, WINDOW};
 use crate::time::Now;
 
 /// Bytes of one part of a large `data` event: base64 of it stays below half of a broker's default message limit of 1 MB.
@@ -119,6 +119,10 @@ pub trait Wire: Sized + Send + 'static {
     /// [`Limits::quiet`]. `scratch` is for unescaping. The details of its faults must not depend on how many bytes are there,
     /// or the same garbage would be told differently depending on how it was split.
     fn cut<'b>(&self, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b>;
+
+    /// The opposite of [`Wire::cut`]: append the frame of this form with this content, its checksum computed anew, escapes and
+    /// marks put on. For tools that rewrite recorded frames.
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>);
 
     /// Read a whole frame whose checksum was good or is tolerated.
     ///
@@ -392,6 +396,9 @@ impl<W: Wire> Machine<W> {
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, now: Now, turn: &mut Turn) {
+        if turn.trace.is_some() {
+            turn.seen = Some(Seen { form: frame.form, content: frame.content.to_vec(), length: frame.raw.len() });
+        }
         if let Checksum::Wrong { expected, found, offset } = frame.checksum {
             if self.link.profile.checksum == ChecksumPolicy::Reject {
                 let detail = format!("checksum is {found:#x}, should be {expected:#x}");

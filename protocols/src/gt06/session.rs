@@ -84,6 +84,10 @@ impl Wire for Gt06 {
         frame::cut(input, self.topin, quiet)
     }
 
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        frame::seal(form, content, out);
+    }
+
     fn decode<'f>(&self, frame: &Frame<'f>, profile: &Profile, trace: Option<&mut Trace>) -> Result<Message<'f>, Fault> {
         message::decode(frame, self.zone, profile, trace)
     }

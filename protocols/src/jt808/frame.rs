@@ -122,6 +122,22 @@ fn unopened<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut
     }
 }
 
+/// The frame with this content, the last byte of which becomes the check byte.
+pub(super) fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+    let Some((_, before)) = content.split_last().filter(|_| form != SENTENCE) else {
+        return out.extend_from_slice(content);
+    };
+    let Marks { flag, escapes } = marks(form);
+    out.push(*flag);
+    for byte in before.iter().copied().chain([xor(before)]) {
+        match escapes.iter().find(|(.., meant)| *meant == byte) {
+            Some((lead, second, _)) => out.extend_from_slice(&[*lead, *second]),
+            None => out.push(byte),
+        }
+    }
+    out.push(*flag);
+}
+
 /// Whether bytes are a message beyond doubt: the checksum fits and the header's length says as many bytes as there are.
 fn is_certain(content: &[u8]) -> bool {
     let Some([a, b, c, d]) = content.first_chunk::<4>() else {
@@ -302,6 +318,21 @@ mod tests {
         damaged[13] = 0x3A;
         let verdict = "frame 13 of 15 form 0 Wrong { expected: 57, found: 58, offset: 12 }";
         assert_eq!(shape(&damaged, false), verdict);
+    }
+
+    #[test]
+    fn sealing_is_the_opposite_of_cutting() {
+        let sealed = |form, content: &[u8]| {
+            let mut out = Vec::new();
+            seal(form, content, &mut out);
+            out
+        };
+        let mut content = HEARTBEAT[1..14].to_vec();
+        content[12] = 0;
+        assert_eq!(sealed(STANDARD, &content), HEARTBEAT);
+        assert_eq!(sealed(STANDARD, b"\x7e\x7d\x00"), b"\x7e\x7d\x02\x7d\x01\x03\x7e");
+        assert_eq!(sealed(VARIANT, b"\xe6\xe7\x3e\x3d\x00"), b"\xe7\xe6\x01\xe6\x02\x3e\x01\x3e\x02\x02\xe7");
+        assert_eq!(sealed(SENTENCE, b"(1,2)"), b"(1,2)");
     }
 
     #[test]

@@ -114,6 +114,10 @@ impl Wire for Jt808 {
         frame::cut(self.form, input, quiet, scratch)
     }
 
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        frame::seal(form, content, out);
+    }
+
     fn decode<'f>(&self, frame: &Frame<'f>, profile: &Profile, mut trace: Option<&mut Trace>) -> Result<Incoming<'f>, Fault> {
         if frame.form == SENTENCE {
             return Ok(Incoming::Sentence(frame.content));

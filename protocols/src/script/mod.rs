@@ -12,6 +12,7 @@
 //! Tests, `navgate replay`, benches and fuzz seeds read the same files; `fixtures/README.md` describes the grammar. Like
 //! the rest of the crate nothing here touches a file or a clock: text comes in, text goes out.
 
+mod disguise;
 mod fuzz;
 pub mod laws;
 mod parse;
@@ -20,7 +21,8 @@ mod run;
 pub(crate) mod toy;
 mod write;
 
+pub use disguise::{Disguise, Disguised, Undisguised, substitute};
 pub use fuzz::{fuzz_script, fuzz_session};
 pub use parse::{Action, DEFAULT_START_MS, Expect, Expected, Item, MAX_ADVANCE, Pattern, Script, ScriptError, unescape};
-pub use run::{Feed, Options, SECRET, Said, Storage, Tally, Transcript, World, run};
+pub use run::{Feed, Framed, Options, SECRET, Said, Storage, Tally, Transcript, World, run};
 pub use write::{Difference, check, text_of, update};

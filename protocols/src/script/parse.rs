@@ -235,7 +235,7 @@ impl Script {
     }
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     match quoted(text)? {
         Some(bytes) => Ok(bytes),
         None => {

@@ -98,6 +98,12 @@ impl<const FLAW: u8> Wire for Toy<FLAW> {
         Cut::Frame(Frame { raw, content, form: 0, checksum })
     }
 
+    fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&[2, content.len() as u8]);
+        out.extend_from_slice(content);
+        out.extend_from_slice(&[xor(content), 3]);
+    }
+
     fn decode<'f>(&self, frame: &Frame<'f>, _profile: &Profile, trace: Option<&mut Trace>) -> Result<Self::Message<'f>, Fault> {
         let mut c = Cursor::new(frame.content, 0, trace);
         let kind = c.bytes("type", 1)?[0];
