@@ -107,7 +107,7 @@ fn the_ninth_command_waits_for_its_turn() {
     }
     let got = from_device(toy::GOT, &2_u16.to_be_bytes());
     lines += &format!(
-        "$ {{\"text\":{{\"text\":\"9\"}}}}\n^ c9 waiting\n{got}\n^ c1 acknowledged\n{}\n^ c9 sent\n> 00\n",
+        "$ {{\"text\":{{\"text\":\"9\"}}}}\n^ c9 waiting\n{got}\n^ c1 acknowledged\n{}\n^ c9 sent\n> 00\n! garbage\n",
         to_device("9")
     );
     // at the end the connection breaks: what was written may not go out again elsewhere
