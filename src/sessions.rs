@@ -13,6 +13,8 @@ use protocols::identity::{DeviceId, SessionId};
 use protocols::time::Timestamp;
 use serde::Serialize;
 
+use crate::down::owner::{Errand, Mailbox, Undelivered};
+
 /// A device that is taken over more often than [`CLONE_TAKEOVERS`] times in this time is two devices with one identity.
 pub(crate) const CLONE_WINDOW: Duration = Duration::from_secs(60);
 /// See [`CLONE_WINDOW`].
@@ -35,6 +37,8 @@ pub(crate) enum Order {
 pub(crate) struct Control {
     order: AtomicU8,
     waker: AtomicWaker,
+    /// Errands for the device; the connection closes it at its end.
+    pub(crate) mailbox: Mailbox,
 }
 
 impl Control {
@@ -53,7 +57,17 @@ impl Control {
         }
     }
 
-    /// Be woken by [`Control::close`].
+    /// Put an errand into the mailbox and wake the connection.
+    ///
+    /// # Errors
+    /// As [`Mailbox::push`].
+    pub(crate) fn deliver(&self, errand: Errand) -> Result<(), (Errand, Undelivered)> {
+        self.mailbox.push(errand)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Be woken by [`Control::close`] and [`Control::deliver`].
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -184,6 +198,17 @@ impl Sessions {
                 entry.insert(Arc::clone(&here));
                 SignOn::Here(here, true)
             }
+        }
+    }
+
+    /// Give an errand to the connection of its device.
+    ///
+    /// # Errors
+    /// The errand, if the device has no connection here, or one that is too busy.
+    pub(crate) fn deliver(&self, device: &DeviceId, errand: Errand) -> Result<(), (Errand, Undelivered)> {
+        match self.devices.get(device).map(|c| Arc::clone(&c.control)) {
+            Some(control) => control.deliver(errand),
+            None => Err((errand, Undelivered::NotHere)),
         }
     }
 
