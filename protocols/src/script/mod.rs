@@ -23,6 +23,8 @@ mod write;
 
 pub use disguise::{Disguise, Disguised, Undisguised, substitute};
 pub use fuzz::{fuzz_script, fuzz_session};
-pub use parse::{Action, DEFAULT_START_MS, Expect, Expected, Item, MAX_ADVANCE, Pattern, Script, ScriptError, unescape};
+pub use parse::{
+    Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
+};
 pub use run::{Feed, Framed, Options, SECRET, Said, Storage, Tally, Transcript, World, run};
 pub use write::{Difference, check, text_of, update};

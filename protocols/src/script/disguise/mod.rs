@@ -178,6 +178,7 @@ fn kind(said: &Said) -> String {
         Said::Rejected(kind) => format!("! {}", kind.label()),
         Said::Tolerated(kind) => format!("~ {}", kind.label()),
         Said::Notice(kind) => format!("? {}", kind.label()),
+        Said::Told(text) => text.splitn(3, ' ').take(2).fold(String::from("^"), |told, word| told + " " + word),
         Said::Closes(close) => format!(". {}", close.label()),
     }
 }

@@ -89,7 +89,7 @@ impl Work<'_> {
             return self.frame(&old).map_or_else(|| line.to_owned(), |new| format!("{sign}{}", text_of(&new)));
         }
         match line.chars().next() {
-            Some('#' | '%') => self.words.text(line).unwrap_or_else(|| line.to_owned()),
+            Some('#' | '%' | '$' | '^') => self.words.text(line).unwrap_or_else(|| line.to_owned()),
             _ => line.to_owned(),
         }
     }
@@ -173,7 +173,7 @@ impl Work<'_> {
         }
         let seal = |content: &[u8]| {
             let mut out = Vec::new();
-            (self.protocol.seal)(seen.form, content, &mut out);
+            (self.protocol.down.seal)(seen.form, content, &mut out);
             out
         };
         let (right, mut new) = (seal(&seen.content), seal(content));
