@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Protocols(super::protocols::ProtocolsArgs),
     /// Explain bytes, field by field
     Decode(super::decode::DecodeArgs),
+    /// Play recorded conversations against a running gateway, and check what comes of them
+    Replay(super::replay::ReplayArgs),
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
     /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type

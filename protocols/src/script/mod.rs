@@ -13,6 +13,7 @@
 //! the rest of the crate nothing here touches a file or a clock: text comes in, text goes out.
 
 mod disguise;
+mod fit;
 mod fuzz;
 pub mod laws;
 mod parse;
@@ -22,6 +23,7 @@ pub(crate) mod toy;
 mod write;
 
 pub use disguise::{Disguise, Disguised, Undisguised, substitute};
+pub use fit::Fit;
 pub use fuzz::{fuzz_script, fuzz_session};
 pub use parse::{
     Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
