@@ -8,6 +8,7 @@
 
 mod admin;
 mod agent;
+mod capture;
 mod cli;
 mod clock;
 mod config;

@@ -24,7 +24,7 @@ pub enum Fit {
 impl Pattern {
     /// Whether the frame stands at the start of these bytes.
     pub fn begins(&self, bytes: &[u8]) -> Fit {
-        let escapes = ESCAPES.iter().find(|(mark, _)| self.0.first() == Some(&Some(*mark))).map_or(&[][..], |(_, leads)| leads);
+        let escapes = self.escapes();
         let mut have = bytes.iter();
         for wanted in self.loosened() {
             let Some(byte) = have.next() else { return Fit::More };
@@ -35,6 +35,25 @@ impl Pattern {
             }
         }
         Fit::Whole(bytes.len() - have.len())
+    }
+
+    /// Bytes that begin with it, one for each of its own: where one came as an escape, that which begins it.
+    pub fn opposite(&self, bytes: &[u8]) -> Vec<u8> {
+        let escapes = self.escapes();
+        let mut have = bytes.iter().copied();
+        let one = |wanted: &Option<u8>| {
+            let byte = have.next()?;
+            if wanted.is_none() && escapes.contains(&byte) {
+                have.next();
+            }
+            Some(byte)
+        };
+        self.loosened().iter().map_while(one).collect()
+    }
+
+    /// The bytes that begin an escape in such a frame.
+    fn escapes(&self) -> &'static [u8] {
+        ESCAPES.iter().find(|(mark, _)| self.0.first() == Some(&Some(*mark))).map_or(&[][..], |(_, leads)| leads)
     }
 
     fn loosened(&self) -> Vec<Option<u8>> {
@@ -77,6 +96,7 @@ mod tests {
     fn a_byte_that_may_be_anything_may_be_escaped() {
         assert_eq!(pattern("~.x~").begins(b"~\x7d\x02x~"), Fit::Whole(5));
         assert_eq!(pattern("~.x~").begins(b"~\x7d"), Fit::More);
+        assert_eq!(pattern("~.x~").opposite(b"~\x7d\x02x~"), b"~\x7dx~");
         assert_eq!(pattern("a.x").begins(b"a\x7d\x02x"), Fit::No);
     }
 }

@@ -165,11 +165,12 @@ impl Line<'_> {
             Said::Sent(frame) | Said::Acknowledged(frame) => Some(frame).filter(|frame| pattern.fits(frame)),
             _ => None,
         });
+        let reply = pattern.opposite(reply);
         for frame in frames {
             for code in &play.codes {
                 let code = code.as_bytes();
                 let Some(at) = frame.windows(code.len()).position(|window| window == code) else { continue };
-                if let Some(given) = reply.get(at..at + code.len()).filter(|given| *given != code && reply.len() == frame.len()) {
+                if let Some(given) = reply.get(at..at + code.len()).filter(|given| *given != code) {
                     self.codes.push((code.to_vec(), given.to_vec()));
                 }
             }
@@ -179,7 +180,7 @@ impl Line<'_> {
     /// Tell what came instead of these: first what was found further on, then what stands against what.
     fn differ(&mut self, item: &Item, wanted: &[(&Expected, &Pattern)], findings: &mut Vec<Finding>) {
         let mut rest = std::mem::take(&mut self.received);
-        for (expected, pattern) in wanted {
+        for (n, (expected, pattern)) in wanted.iter().enumerate() {
             let found = (0..rest.len()).find_map(|at| match pattern.begins(rest.get(at..).unwrap_or_default()) {
                 Fit::Whole(used) => Some((at, used)),
                 Fit::More | Fit::No => None,
@@ -195,6 +196,7 @@ impl Line<'_> {
                     findings.push(Finding::Unexpected { line: item.line, bytes: before });
                     continue;
                 }
+                None if n + 1 == wanted.len() => std::mem::take(&mut rest),
                 // of the same length if there is so much; the next one may begin behind it
                 None => rest.drain(..pattern.0.len().min(rest.len())).collect(),
             };

@@ -56,6 +56,8 @@ pub(crate) struct Surroundings {
     pub(crate) gateway: String,
     /// See [`PeerOf`].
     pub(crate) peer_of: PeerOf,
+    /// Whether captures may go to their topic.
+    pub(crate) frames: bool,
 }
 
 /// The store.
@@ -246,7 +248,7 @@ impl Shared {
 /// Check the topics until they are as the contract wants them, then open.
 async fn check_topics(shared: Arc<Shared>, settings: Settings) {
     let mut told = String::new();
-    while let Err(problem) = topics::check(&shared.config, &settings).await {
+    while let Err(problem) = topics::check(&shared.config, &settings, shared.around.frames).await {
         if problem != told {
             error!("{problem}; devices stay connected, acknowledgements are held; retrying every {} s", topics::RETRY.as_secs());
             shared.trouble.lock().clone_from(&problem);

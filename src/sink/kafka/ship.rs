@@ -291,12 +291,12 @@ fn headers(record: &Record<'_>) -> OwnedHeaders {
     let meta = &record.meta;
     let time = meta.time.rfc3339();
     let mut epoch = itoa::Buffer::new();
-    let reject;
+    let counted;
     let id = match &meta.id {
         Id::Event(text) => text.as_str(),
-        Id::Reject(session, count) => {
-            reject = format!("{session}-{count}");
-            &reject
+        Id::Reject(session, count) | Id::Frame(session, count) => {
+            counted = format!("{session}-{count}");
+            &counted
         }
     };
     let mut headers = OwnedHeaders::new_with_capacity(9)
