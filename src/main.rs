@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         Command::Protocols(args) => return cli::protocols::run(&args),
         Command::Decode(args) => return cli::decode::run(&args),
         Command::Replay(args) => cli::replay::run(&args),
+        Command::Capture(args) => cli::capture::run(&args),
+        Command::Import(args) => cli::import::run(&args),
         Command::Events(args) => cli::events::run(&args),
         Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
     };

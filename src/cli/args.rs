@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Decode(super::decode::DecodeArgs),
     /// Play recorded conversations against a running gateway, and check what comes of them
     Replay(super::replay::ReplayArgs),
+    /// Capture a device's raw bytes on a running gateway, as a script
+    Capture(super::capture::CaptureArgs),
+    /// Make scripts of a network capture (pcap, pcapng)
+    Import(super::import::ImportArgs),
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
     /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type

@@ -1,9 +1,11 @@
 //! The command line: one file a command.
 
 pub(crate) mod args;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod events;
+pub(crate) mod import;
 pub(crate) mod protocols;
 pub(crate) mod replay;
 pub(crate) mod serve;
