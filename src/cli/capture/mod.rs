@@ -129,8 +129,14 @@ fn wait(client: &Client, id: u64, stop: &AtomicBool) -> Result<Told, Exit> {
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, Exit> {
-    let mut found = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--admin {text}: {e}; write host:port")))?;
-    found.next().ok_or_else(|| Exit::usage(format!("--admin {text}: there is no such host")))
+    let found: Vec<_> = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--admin {text}: {e}; write host:port")))?.collect();
+    // `localhost` is both; gateways listen on the first kind
+    found
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(found.first())
+        .copied()
+        .ok_or_else(|| Exit::usage(format!("--admin {text}: there is no such host")))
 }
 
 fn token(file: Option<&Path>) -> Result<Option<String>, Exit> {

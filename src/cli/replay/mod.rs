@@ -128,8 +128,14 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Exit> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, Exit> {
-    let mut found = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--to {text}: {e}; write host:port")))?;
-    found.next().ok_or_else(|| Exit::usage(format!("--to {text}: there is no such host")))
+    let found: Vec<_> = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--to {text}: {e}; write host:port")))?.collect();
+    // `localhost` is both; gateways listen on the first kind
+    found
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or(found.first())
+        .copied()
+        .ok_or_else(|| Exit::usage(format!("--to {text}: there is no such host")))
 }
 
 impl Play {

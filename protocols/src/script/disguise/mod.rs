@@ -35,7 +35,7 @@ const ATTEMPTS: u64 = 16;
 /// Fields that hold the identity of the device itself.
 const IDENTITY_FIELDS: [&str; 5] = ["imei", "terminal_number", "device_id", "tracker_id", "unit_id"];
 
-/// Parts of the names of fields, and names in events, that tell a person, a vehicle or a SIM.
+/// Words in the names of fields, here and in events, that tell a person, a vehicle or a SIM.
 const PRIVATE: [&str; 17] = [
     "imei",
     "imsi",
@@ -115,11 +115,18 @@ impl Disguise {
         let before = run(protocol, script, &Options { trace: true, ..Options::default() });
         let known = understood(protocol, script, &before);
         let agreed = check(protocol, script).is_ok_and(|differences| differences.is_empty());
+        if let Some(short) = script.device.iter().chain(&known.device).find(|device| device.as_str().len() < SHORTEST_IDENTITY) {
+            return Err(Undisguised(format!("the identity `{short}` is so short that its digits stand anywhere by chance")));
+        }
         let identities = identities(script, &known, self.everything);
         let mut why = String::new();
         for attempt in 0..ATTEMPTS {
             let mut sampler = Sampler::new(self.seed ^ attempt.wrapping_mul(0xD1B5_4A32_D192_ED03));
             let mut words = Words::new(identities.iter().cloned(), &mut sampler);
+            if let Some(left) = identities.iter().find(|identity| !words.identities.contains_key(*identity)) {
+                why = format!("there is no other identity left for {left}");
+                continue;
+            }
             let shift = self.everything.then(|| {
                 hide(&known, &mut words, &mut sampler);
                 let step = |n: u64, most: u64| u32::try_from(1 + n % most).unwrap_or(1);
@@ -139,6 +146,10 @@ impl Disguise {
             });
             match finished {
                 Ok(script) => {
+                    if let Some(left) = self.left(&script, &words) {
+                        why = left;
+                        continue;
+                    }
                     let identities = words.identities.into_iter().collect();
                     return Ok(Disguised { script, identities, codes: words.codes, unmoved });
                 }
@@ -146,6 +157,14 @@ impl Disguise {
             }
         }
         Err(Undisguised(format!("the conversation cannot be disguised: {why}")))
+    }
+
+    /// An identity that stands in the text all the same, in a line that no session reads. Short ones may stand there by chance.
+    fn left(&self, script: &Script, words: &Words) -> Option<String> {
+        const CERTAIN: usize = 10;
+        let certain = |old: &&String| old.len() >= CERTAIN && words.identities.get(*old) != Some(*old);
+        let found = words.identities.keys().filter(certain).find(|old| script.lines().any(|line| line.contains(old.as_str())));
+        found.filter(|_| self.everything).map(|old| format!("{old} stands in it outside of what can be read"))
     }
 
     /// Whether the same is read in the new one.
@@ -220,7 +239,7 @@ fn identities(script: &Script, known: &Transcript, everything: bool) -> BTreeSet
 }
 
 fn is_private(name: &str) -> bool {
-    PRIVATE.iter().any(|part| name.contains(part))
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| PRIVATE.contains(&word))
 }
 
 /// The decimal digits of a field, if it is some: as text, or packed, without fill in front and behind.
@@ -261,7 +280,8 @@ fn hide(known: &Transcript, words: &mut Words, sampler: &mut Sampler) {
         }));
     }
     let known: Vec<_> = words.identities.keys().cloned().collect();
-    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT && !known.contains(text)) {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT && !number(text) && !known.contains(text)) {
         words.hide(text);
     }
     addresses.iter().for_each(|address| words.address(address, sampler));
