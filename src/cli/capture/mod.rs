@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Exit;
 use crate::capture::{Request, To, Told};
@@ -25,7 +25,7 @@ const TOKEN: &str = "NAVGATE_ADMIN__TOKEN";
 ///
 /// Each connection becomes a script, which `navgate replay` plays. NAVGATE_ADMIN__TOKEN or --token-file says the admin token.
 #[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["device", "id_prefix", "address"])]
+#[command(group(ArgGroup::new("whom").required(true).args(["device", "id_prefix", "address"])))]
 pub(crate) struct CaptureArgs {
     /// The gateway's admin address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9900")]

@@ -217,3 +217,67 @@ fn sliced<'p>(link: Linktype, data: &'p [u8], passed: &mut Passed) -> Option<Lax
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One segment with `abc`, 10.0.0.1:256 to 10.0.0.2:5023, on a link of this kind behind these bytes.
+    fn file(link: u32, before: &[u8]) -> Vec<u8> {
+        let mut packet = before.to_vec();
+        packet.extend_from_slice(&[0x45, 0, 0, 43, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend_from_slice(&[1, 0, 0x13, 0x9F, 0, 0, 0, 7, 0, 0, 0, 9, 0x50, 0x10, 0, 0, 0, 0, 0, 0]);
+        packet.extend_from_slice(b"abc");
+        let length = u32::try_from(packet.len()).unwrap().to_le_bytes();
+        let mut file =
+            [0xA1B2_C3D4_u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4], [0xFF, 0xFF, 0, 0], link.to_le_bytes()].concat();
+        file.extend([1_u32.to_le_bytes(), 500_000_u32.to_le_bytes(), length, length].concat());
+        file.extend(packet);
+        file
+    }
+
+    fn payloads(file: &[u8]) -> (Vec<Vec<u8>>, Result<Passed, Unreadable>) {
+        let mut found = Vec::new();
+        let read = read(file, |segment| found.push(segment.payload.to_vec()));
+        (found, read)
+    }
+
+    #[test]
+    fn accepts_every_kind_of_link() {
+        let ethernet = [[2; 12].as_slice(), &[8, 0]].concat();
+        let tagged = [[2; 12].as_slice(), &[0x88, 0xA8, 0, 5, 0x81, 0, 0, 7, 8, 0]].concat();
+        let cooked = [[0; 14].as_slice(), &[8, 0]].concat();
+        let cooked_2 = [[8, 0].as_slice(), &[0; 18]].concat();
+        for (link, before) in
+            [(1, ethernet), (1, tagged), (113, cooked), (276, cooked_2), (101, vec![]), (228, vec![]), (0, vec![2, 0, 0, 0])]
+        {
+            let (found, read) = payloads(&file(link, &before));
+            assert_eq!((found, read), (vec![b"abc".to_vec()], Ok(Passed::default())), "link {link}");
+        }
+        assert_eq!(payloads(&file(999, &[])).1, Ok(Passed { links: 1, ..Passed::default() }));
+    }
+
+    #[test]
+    fn times_and_numbers_are_taken_over() {
+        let mut told = Vec::new();
+        read(&file(101, &[])[..], |s| told.push((s.at.as_millis(), s.from.to_string(), s.to.port(), s.sequence, s.acknowledged)))
+            .unwrap();
+        assert_eq!(told, [(1500, "10.0.0.1:256".to_owned(), 5023, 7, Some(9))]);
+    }
+
+    #[test]
+    fn refuses_damage_and_always_comes_to_an_end() {
+        let whole = file(1, &[[2; 12].as_slice(), &[8, 0]].concat());
+        for end in 0..whole.len() {
+            let (found, read) = payloads(&whole[..end]);
+            assert!(found.is_empty() && (read.is_err() || end == 24), "{end}: {read:?}");
+        }
+        for at in 0..whole.len() {
+            for byte in [0, 1, 0x7F, 0x80, 0xFF] {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                let _ = payloads(&damaged);
+            }
+        }
+    }
+}

@@ -221,9 +221,7 @@ fn joined(pair: &[Half]) -> Option<u8> {
 
 /// Whether it is an IMEI by its length and check digit.
 pub(super) fn is_imei(identity: &str) -> bool {
-    identity.len() == IMEI_PAYLOAD + 1
-        && identity.is_char_boundary(IMEI_PAYLOAD)
-        && luhn(&identity[..IMEI_PAYLOAD]) == identity.chars().last()
+    identity.len() == IMEI_PAYLOAD + 1 && identity.get(..IMEI_PAYLOAD).and_then(luhn).is_some_and(|check| identity.ends_with(check))
 }
 
 /// Whether it is a mobile phone of China.
