@@ -8,6 +8,7 @@
 
 mod context;
 mod dialect;
+mod downlink;
 mod driver;
 mod frame;
 mod header;

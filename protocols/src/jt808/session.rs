@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::context::Context;
+use super::downlink::fields::Packets;
+use super::downlink::{Head, Message as Platform, answers};
 use super::frame::{self, SENTENCE, SHORTEST};
 use super::header::{self, Edition, Header, Peer};
 use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
 use super::reassembly::{Added, GivenUp, Reassembly, Whole};
-use super::reply::{self, result};
+use super::reply::result;
 use crate::cursor::{Cursor, Field, Trace};
 use crate::event::{Body, Data, DataKind, Report, Value};
 use crate::fault::{Fault, FaultKind};
@@ -62,8 +64,6 @@ enum Reply {
     Lock,
     Media {
         id: u32,
-        /// The edition of 2011 repeats the serial number.
-        with_serial: bool,
         /// The packet itself is to be acknowledged, too.
         with_general: bool,
     },
@@ -163,43 +163,36 @@ impl Wire for Jt808 {
         let Ack { peer, message, serial, result, packets, reply } = ack;
         let stored = delivery == Delivery::Stored;
         let result = if stored { result } else { result::FAILED };
-        match reply {
-            Reply::Registered => {
-                let code = link.device_id().map(|d| link.settings().auth.code(d.as_str())).unwrap_or_default();
-                let result = match delivery {
-                    Delivery::Stored => result::DONE,
-                    Delivery::Refused => NO_SUCH_VEHICLE,
-                    Delivery::UnknownDevice => NO_SUCH_TERMINAL,
-                };
-                let own = self.next_serial();
-                out.frame(|out| reply::registered(out, &peer, own, serial, result, &code));
-            }
-            Reply::Time => {
-                let own = self.next_serial();
-                out.frame(|out| reply::server_time(out, &peer, own, now.utc));
-            }
-            Reply::Clock => {
-                let own = self.next_serial();
-                out.frame(|out| reply::clock(out, &peer, own, now.utc));
-            }
-            Reply::Lock => {
-                let own = self.next_serial();
-                out.frame(|out| reply::lock(out, &peer, own, message, result));
-            }
-            Reply::Sentence(said) => out.frame(|out| told_time(&said, now, out)),
-            Reply::Media { id, with_serial, with_general } if stored => {
+        let (refused, unknown) = (delivery == Delivery::Refused, delivery == Delivery::UnknownDevice);
+        let answer = match reply {
+            Reply::Registered => Platform::Registered(match () {
+                () if unknown => answers::Registered::refused(serial, NO_SUCH_TERMINAL),
+                () if refused => answers::Registered::refused(serial, NO_SUCH_VEHICLE),
+                () => {
+                    let code = link.device_id().map(|d| link.settings().auth.code(d.as_str()));
+                    answers::Registered::welcome(serial, code.unwrap_or_default())
+                }
+            }),
+            Reply::Time => Platform::ServerTime(answers::ServerTime::new(now.utc)),
+            Reply::Clock => Platform::Clock(answers::Clock { utc: now.utc.civil(0), result: result::DONE }),
+            Reply::Lock => Platform::Lock(answers::Lock { message, result }),
+            Reply::Sentence(said) => return out.frame(|out| told_time(&said, now, out)),
+            Reply::Media { id, with_general } if stored => {
                 if with_general {
                     self.general(&peer, (serial, message), result, out);
                 }
-                let own = self.next_serial();
-                out.frame(|out| reply::media(out, &peer, own, with_serial.then_some(serial), id, &[]));
+                Platform::Media(answers::Media::complete(self.edition, serial, id))
             }
             // a failure has no word in 0x8800
-            Reply::General | Reply::Media { .. } => match packets {
-                Some(serials) => serials.iter().for_each(|serial| self.general(&peer, (*serial, message), result, out)),
-                None => self.general(&peer, (serial, message), result, out),
-            },
-        }
+            Reply::General | Reply::Media { .. } => {
+                return match packets {
+                    Some(serials) => serials.iter().for_each(|serial| self.general(&peer, (*serial, message), result, out)),
+                    None => self.general(&peer, (serial, message), result, out),
+                };
+            }
+        };
+        let head = self.head(peer);
+        out.frame(|out| answer.write(&head, out));
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -214,12 +207,15 @@ impl Wire for Jt808 {
         let (asks, given_up) = self.reassembly.expire(step.now().uptime);
         given_up.into_iter().for_each(|g| report(g, step));
         for ask in asks {
-            let own = self.next_serial();
-            let with_serial = (self.edition == Edition::V2011).then_some(ask.first_serial);
-            step.send(|out| match ask.media {
-                Some(media) => reply::media(out, &ask.peer, own, with_serial, media, &ask.missing),
-                None => reply::packets_again(out, &ask.peer, own, ask.first_serial, &ask.missing),
-            });
+            let head = self.head(ask.peer);
+            let request = match ask.media {
+                Some(media) => Platform::Media(answers::Media::missing(head.edition, ask.first_serial, media, ask.missing)),
+                None => {
+                    let packets = Packets::new(ask.missing);
+                    Platform::PacketsAgain(answers::PacketsAgain { serial: ask.first_serial, packets })
+                }
+            };
+            step.send(|out| request.write(&head, out));
         }
     }
 }
@@ -230,8 +226,7 @@ const NO_SUCH_TERMINAL: u8 = 4;
 
 impl Jt808 {
     fn context(&self, header: &Header, profile: &Profile) -> Context<'static> {
-        let edition = if header.peer.version.is_some() { Edition::V2019 } else { self.edition };
-        Context::new(edition, profile)
+        Context::new(header.edition(self.edition), profile)
     }
 
     fn next_serial(&mut self) -> u16 {
@@ -240,9 +235,15 @@ impl Jt808 {
         serial
     }
 
-    fn general(&mut self, peer: &Peer, of: (u16, u16), result: u8, out: &mut Outgoing) {
-        let own = self.next_serial();
-        out.frame(|out| reply::general(out, peer, own, of, result));
+    /// The head of our next message.
+    fn head(&mut self, peer: Peer) -> Head {
+        let edition = if peer.version.is_some() { Edition::V2019 } else { self.edition };
+        Head { peer, edition, serial: self.next_serial(), packet: None }
+    }
+
+    fn general(&mut self, peer: &Peer, (serial, message): (u16, u16), result: u8, out: &mut Outgoing) {
+        let head = self.head(*peer);
+        out.frame(|out| Platform::General(answers::General { serial, message, result }).write(&head, out));
     }
 
     /// Whether the sender may be served, and as whom.
@@ -314,7 +315,7 @@ impl Jt808 {
             Added::Repeat => Answer::Handled(Handled::Repeat, each.then(own)),
             Added::Done(None) => Answer::Handled(Handled::Repeat, Some(own())),
             Added::Done(Some(id)) => {
-                let reply = Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: each };
+                let reply = Reply::Media { id, with_general: each };
                 Answer::Handled(Handled::Repeat, Some(own().with(reply)))
             }
             Added::Waiting if !each => Answer::Handled(Handled::Fragment, None),
@@ -427,7 +428,7 @@ impl Jt808 {
             step.emit_bytes(source, &data, bytes);
         }
         let reply = match is_last {
-            true => Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: false },
+            true => Reply::Media { id, with_general: false },
             false => Reply::General,
         };
         Answer::Stored(Some(Ack::general(header).with(reply)))
@@ -437,7 +438,7 @@ impl Jt808 {
 /// The acknowledgement of a whole message where its packets have been acknowledged one by one.
 fn alone(whole: Option<Ack>, last: Ack) -> Ack {
     match whole.map(|ack| ack.reply) {
-        Some(Reply::Media { id, with_serial, .. }) => last.with(Reply::Media { id, with_serial, with_general: true }),
+        Some(Reply::Media { id, .. }) => last.with(Reply::Media { id, with_general: true }),
         _ => last,
     }
 }
