@@ -50,6 +50,11 @@ impl Peer {
         self.number.get(..usize::from(self.used)).unwrap_or_default()
     }
 
+    /// The edition, where the header shows it, else this one.
+    pub(super) const fn edition(&self, otherwise: Edition) -> Edition {
+        if self.version.is_some() { Edition::V2019 } else { otherwise }
+    }
+
     /// Whether the terminal has no number at all.
     pub(super) fn is_nameless(&self) -> bool {
         self.number == [0; 10]
@@ -93,11 +98,6 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The edition, where the header shows it, else this one.
-    pub(super) fn edition(&self, otherwise: Edition) -> Edition {
-        if self.peer.version.is_some() { Edition::V2019 } else { otherwise }
-    }
-
     /// Stands for the header that `( … )` sentences do not have.
     pub(super) const fn of_sentence() -> Self {
         Self {

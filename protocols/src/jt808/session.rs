@@ -3,15 +3,19 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::commands::{self, Office};
 use super::context::Context;
 use super::downlink::fields::Packets;
-use super::downlink::{Head, Message as Platform, answers};
+use super::downlink::{Downlink, Head, Message as Platform, answers};
 use super::frame::{self, SENTENCE, SHORTEST};
 use super::header::{self, Edition, Header, Peer};
+use super::hearing::Heard;
 use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
 use super::reassembly::{Added, GivenUp, Reassembly, Whole};
-use super::reply::result;
+use super::reply::{self, result};
+use crate::command::Command;
 use crate::cursor::{Cursor, Field, Trace};
+use crate::desk::{Confirms, Errand, Plan, Unfit};
 use crate::event::{Body, Data, DataKind, Report, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{DeviceId, MessageType, SessionId};
@@ -39,8 +43,11 @@ pub(super) struct Jt808 {
     serial: u16,
     /// The last sender that was identified, so that the same bytes need no second look.
     peer: Option<Peer>,
+    /// The last sender, whom messages of our own are for.
+    to: Option<Peer>,
     authenticated: bool,
     reassembly: Reassembly,
+    pub(super) office: Office,
 }
 
 /// What is needed to answer a message.
@@ -101,8 +108,10 @@ impl Wire for Jt808 {
             edition: Edition::V2013,
             serial: u16::from_be_bytes([high, low]),
             peer: None,
+            to: None,
             authenticated: false,
             reassembly: Reassembly::default(),
+            office: Office::default(),
         }
     }
 
@@ -218,6 +227,35 @@ impl Wire for Jt808 {
             step.send(|out| request.write(&head, out));
         }
     }
+
+    type Downlink = Downlink;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+
+    fn samples() -> Vec<Downlink> {
+        Downlink::samples()
+    }
+
+    fn encode(&self, downlink: &Downlink, _link: &Link, out: &mut Vec<u8>) {
+        downlink.write(out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], profile: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        Downlink::read(raw, self.edition, profile, trace)
+    }
+
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        reply::seal(form, content, out);
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        self.plan(command, errand)
+    }
+
+    fn one_offer(&self, _profile: &Profile) -> bool {
+        // the answer to a question says which, a button pressed after a text does not
+        self.office.text_only
+    }
 }
 
 /// Results of 0x8100.
@@ -226,10 +264,10 @@ const NO_SUCH_TERMINAL: u8 = 4;
 
 impl Jt808 {
     fn context(&self, header: &Header, profile: &Profile) -> Context<'static> {
-        Context::new(header.edition(self.edition), profile)
+        Context::new(header.peer.edition(self.edition), profile)
     }
 
-    fn next_serial(&mut self) -> u16 {
+    pub(super) fn next_serial(&mut self) -> u16 {
         let serial = self.serial;
         self.serial = serial.wrapping_add(1);
         serial
@@ -237,8 +275,12 @@ impl Jt808 {
 
     /// The head of our next message.
     fn head(&mut self, peer: Peer) -> Head {
-        let edition = if peer.version.is_some() { Edition::V2019 } else { self.edition };
-        Head { peer, edition, serial: self.next_serial(), packet: None }
+        Head { peer, edition: peer.edition(self.edition), serial: self.next_serial(), packet: None }
+    }
+
+    /// Whom messages of our own are for, if anybody has spoken in a form that has room for them.
+    pub(super) fn terminal(&self) -> Option<(Peer, Edition)> {
+        self.to.map(|peer| (peer, peer.edition(self.edition)))
     }
 
     fn general(&mut self, peer: &Peer, (serial, message): (u16, u16), result: u8, out: &mut Outgoing) {
@@ -250,6 +292,7 @@ impl Jt808 {
     fn admit(&mut self, message: Message<'_>, step: &mut Step<'_>) -> Served {
         let Message { header, body, told } = message;
         self.form = Some(header.peer.form);
+        self.to = Some(header.peer);
         if step.link().settings().auth.required && !self.authenticated {
             match &told.content {
                 Content::Register(_) => {}
@@ -365,6 +408,11 @@ impl Jt808 {
             false => Source::undated(kind, body, Some(header.serial.into())),
         };
         let ack = || Ack::general(header);
+        match self.heard(header, &content, &mut source, step) {
+            Some(Heard::Stored) => return Answer::Stored(acknowledged.then(ack)),
+            Some(Heard::Repeat) => return Answer::Handled(Handled::Repeat, acknowledged.then(ack)),
+            None => {}
+        }
         let event = match content {
             Content::Position(mut report) => {
                 correct_time(&mut report, step.now());
@@ -392,6 +440,13 @@ impl Jt808 {
             Content::Authenticate(_) => return Answer::Handled(Handled::Handshake, Some(ack())),
             Content::TimeRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Time))),
             Content::ClockRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Clock))),
+            Content::Receipt { serial, message, result } => {
+                if !self.receipted_by((serial, message, result), step) {
+                    step.emit_unmatched(&mut source, message::receipt(serial, message, result), body.len());
+                    return Answer::Stored(None);
+                }
+                return Answer::Handled(Handled::Answer, None);
+            }
             Content::Answer | Content::Packet => return Answer::Handled(Handled::Answer, acknowledged.then(ack)),
             Content::Unregister => {
                 step.close(Close::Goodbye);

@@ -175,6 +175,13 @@ impl<const WIDTH: usize> Text<WIDTH> {
     }
 }
 
+impl Text<0> {
+    /// A text of fixed words, which has no length to be too long for.
+    pub(in crate::jt808) fn of(words: &str) -> Self {
+        Self(words.as_bytes().to_vec())
+    }
+}
+
 impl<const WIDTH: usize> std::fmt::Debug for Text<WIDTH> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "({} bytes)", self.0.len())

@@ -17,6 +17,7 @@ use super::frame::{self, SENTENCE};
 use super::header::{self, Edition, Packet, Peer};
 use super::reply::Writer;
 use crate::cursor::{Cursor, Field as Shown, Trace};
+use crate::desk::Key;
 use crate::fault::{Fault, FaultKind};
 use crate::profile::Profile;
 use crate::wire::{Checksum, Cut};
@@ -173,6 +174,22 @@ impl Downlink {
         packets.map(frame).collect()
     }
 
+    /// Its serial number.
+    pub(super) const fn serial(&self) -> Option<u16> {
+        match self {
+            Self::Message(head, _) => Some(head.serial),
+            Self::Sentence(_) => None,
+        }
+    }
+
+    /// What its receipt will repeat.
+    pub(super) fn key(&self) -> Option<Key> {
+        match self {
+            Self::Message(head, message) => Some(Key { kind: message.id(), number: head.serial.into() }),
+            Self::Sentence(_) => None,
+        }
+    }
+
     /// Write it.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -206,7 +223,7 @@ impl Downlink {
             let why = if header.encrypted { "encrypted" } else { "the length is not that of the body" };
             return Err(Fault::new(FaultKind::Length, 2, why));
         }
-        let edition = header.edition(edition);
+        let edition = header.peer.edition(edition);
         let message = match header.packet {
             Some(_) => Message::Other(header.message, c.take_rest("packet").to_vec()),
             None => Message::take(header.message, &mut c, &Context::new(edition, profile))?,
