@@ -276,7 +276,9 @@ mod tests {
         let buttons = serde_json::json!({"buttons": [{"id": 9, "action": "no_show", "reason": "no_customer", "text": "X"}]});
         let profile: Profile = serde_json::from_value(buttons).unwrap();
         assert_eq!(profile.buttons.unwrap()[0].action, OrderAction::NoShow);
-        assert!(serde_json::from_value::<Profile>(serde_json::json!({"buttons": [{"id": 9, "action": "dance", "text": ""}]})).is_err());
+        assert!(
+            serde_json::from_value::<Profile>(serde_json::json!({"buttons": [{"id": 9, "action": "dance", "text": ""}]})).is_err()
+        );
         let usual = Button::usual();
         assert!(usual.is_sorted_by(|a, b| a.id < b.id), "each number once");
     }

@@ -314,9 +314,9 @@ impl Jt808 {
         if edition == Edition::V2011 {
             return Err(Unfit::Unsupported);
         }
-        let asked = confirm.alarms.map_or(CONFIRMABLE, |alarms| {
-            alarms.iter().fold(0, |bits, alarm| bits | position::alarm_bits(alarm, edition))
-        });
+        let asked = confirm
+            .alarms
+            .map_or(CONFIRMABLE, |alarms| alarms.iter().fold(0, |bits, alarm| bits | position::alarm_bits(alarm, edition)));
         let alarm_bits = asked & CONFIRMABLE;
         if alarm_bits == 0 {
             return Err(field("alarm_confirm.alarms: none of them waits for a confirmation"));

@@ -6,8 +6,8 @@ use super::commands::{ACCEPT, Asked, DECLINE, is_of_screen};
 use super::header::Header;
 use super::message::{Content, id};
 use super::session::Jt808;
-use crate::desk::{Emitted, Key, OrderRef, Verdict};
-use crate::event::{Actor, Attributes, Content as Carried, Order, OrderAction, Report, Value};
+use crate::desk::{Desk, Emitted, Key, OrderRef, Verdict};
+use crate::event::{Actor, Attributes, Body, Content as Carried, Order, OrderAction, Report, Value};
 use crate::outcome::EndingReason;
 use crate::profile::Button;
 use crate::wire::{Source, Step};
@@ -129,9 +129,16 @@ impl Jt808 {
             return None;
         }
         let entry = usize::try_from(number(values, "information_type")?).ok()?;
-        let order = self.office.menu.get(entry.wrapping_sub(1))?;
-        let wanted = Order::of(OrderAction::DetailsRequested, Actor::Driver);
-        Some(emitted(wanted, OrderRef::Named(order.as_str()), source, step))
+        let id = self.office.menu.get(entry.wrapping_sub(1))?;
+        let mut order = Order::of(OrderAction::DetailsRequested, Actor::Driver);
+        if step.link().desk().is_some_and(|desk| desk.order(id).is_some()) {
+            return Some(emitted(order, OrderRef::Named(id.as_str()), source, step));
+        }
+        // it was listed and never offered
+        order.order_id = Some(id.as_str().to_owned());
+        order.driver_id = step.link().desk().and_then(Desk::driver).map(|driver| driver.driver_id.clone());
+        step.emit(source, Body::Order(Box::new(order)));
+        Some(Heard::Stored)
     }
 }
 

@@ -99,7 +99,11 @@ pub(super) enum Content<'f> {
     /// A request for packets of ours.
     Answer,
     /// 0x0001: what it answers, and how that went.
-    Receipt { serial: u16, message: u16, result: u8 },
+    Receipt {
+        serial: u16,
+        message: u16,
+        result: u8,
+    },
     /// With what some trackers put into it.
     Heartbeat(Option<Box<Report>>),
     Unregister,
