@@ -136,6 +136,15 @@ impl Desk {
         self.open.iter().map(|o| &o.id).chain(self.waiting.iter().map(|w| &w.command.id))
     }
 
+    /// The order that the protocol calls by this number, also one that has ended.
+    pub fn called(&self, number: u64) -> Option<&OpenOrder> {
+        self.orders.called(number)
+    }
+
+    pub(crate) fn call(&mut self, id: &OrderId, number: u64) {
+        self.orders.call(id, number);
+    }
+
     pub(crate) fn number(&mut self, id: &OrderId, max: u64) -> u64 {
         self.orders.number(id, max)
     }

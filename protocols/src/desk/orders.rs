@@ -137,6 +137,17 @@ impl Orders {
         &mut self.0[last]
     }
 
+    /// See [`super::Desk::called`].
+    pub(super) fn called(&self, number: u64) -> Option<&OpenOrder> {
+        self.0.iter().find(|o| o.token == Some(number))
+    }
+
+    /// See [`super::Errand::call`].
+    pub(super) fn call(&mut self, id: &OrderId, number: u64) {
+        self.0.iter_mut().filter(|o| o.token == Some(number)).for_each(|o| o.token = None);
+        self.entry(id).token = Some(number);
+    }
+
     /// Which order a message means that says this happened to it.
     pub(super) fn find(&mut self, names: OrderRef<'_>, action: OrderAction, now: Timestamp) -> Option<&mut OpenOrder> {
         match names {
@@ -288,6 +299,15 @@ mod tests {
             assert_eq!(orders.number(&id(odd), u64::from(u32::MAX)), n, "{odd}");
             assert_eq!(orders.find(OrderRef::Named(&n.to_string()), OrderAction::Accepted, now()).unwrap().order_id, id(odd));
         }
+    }
+
+    #[test]
+    fn a_number_calls_the_order_that_had_it_last() {
+        let mut orders = Orders::default();
+        orders.call(&id("a"), 7);
+        orders.call(&id("b"), 7);
+        orders.call(&id("b"), 8);
+        assert_eq!((orders.called(7), orders.called(8).map(|o| &o.order_id)), (None, Some(&id("b"))));
     }
 
     #[test]

@@ -64,19 +64,11 @@ const MAX_ENTRY: usize = 255;
 /// Bits of the alarm word that wait for a confirmation.
 const CONFIRMABLE: u32 = 1 | 1 << 3 | 1 << 20 | 1 << 21 | 1 << 22 | 1 << 27 | 1 << 28;
 
-/// What a question was about.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Asked {
-    /// Whether the driver takes this order.
-    Offer(OrderId),
-    /// The backend's ids of the answers, in their order.
-    Question(Vec<String>),
-}
-
 /// What a connection remembers of messages of its own.
 #[derive(Debug, Default)]
 pub(super) struct Office {
-    questions: VecDeque<(u16, Asked)>,
+    /// Serial numbers of questions, and the backend's ids of their answers in order.
+    questions: VecDeque<(u16, Vec<String>)>,
     /// Orders of the menu, numbered from 1.
     pub(super) menu: Vec<OrderId>,
     /// The message that set the buttons.
@@ -90,16 +82,16 @@ pub(super) struct Office {
 }
 
 impl Office {
-    fn asked(&mut self, serial: u16, what: Asked) {
+    fn asked(&mut self, serial: u16, ids: Vec<String>) {
         if self.questions.len() >= MAX_QUESTIONS {
             self.questions.pop_front();
         }
-        self.questions.push_back((serial, what));
+        self.questions.push_back((serial, ids));
     }
 
-    /// What the question of this number was about.
-    pub(super) fn question(&self, serial: u16) -> Option<&Asked> {
-        self.questions.iter().rev().find(|(asked, _)| *asked == serial).map(|(_, what)| what)
+    /// The answers of the question of this number.
+    pub(super) fn question(&self, serial: u16) -> Option<&[String]> {
+        self.questions.iter().rev().find(|(asked, _)| *asked == serial).map(|(_, ids)| ids.as_slice())
     }
 
     /// Whether a receipt is for the buttons, which go out beside a command and are no command.
@@ -221,7 +213,8 @@ impl Jt808 {
         self.show(&text, OF_ORDERS, errand)
     }
 
-    fn offer(&mut self, offer: &Offer, errand: &Errand<'_>) -> Planned {
+    /// A question, by whose serial number the order is called from now on: its answer may come over a later connection.
+    fn offer(&mut self, offer: &Offer, errand: &mut Errand<'_>) -> Planned {
         let text = offer_text(offer, errand.profile(), zone(errand));
         if self.office.text_only {
             // the driver answers with a button, if the terminal has any
@@ -229,7 +222,11 @@ impl Jt808 {
         }
         let templates = &errand.profile().templates;
         let choices = [(ACCEPT, templates.accept.as_str()), (DECLINE, templates.decline.as_str())];
-        self.ask(&text, &choices, Asked::Offer(offer.order_id.clone()), errand)
+        let plan = self.ask(&text, &choices, errand)?;
+        if let Some(serial) = serial_of(&plan, id::QUESTION_ANSWER) {
+            errand.call(&offer.order_id, serial.into());
+        }
+        Ok(plan)
     }
 
     fn question(&mut self, question: &command::Question, errand: &Errand<'_>) -> Planned {
@@ -240,12 +237,15 @@ impl Jt808 {
             return Err(field("question.answers: expected 1 to 255"));
         }
         let choices: Vec<_> = (1..=u8::MAX).zip(question.answers.iter().map(|answer| answer.text.as_str())).collect();
-        let ids = question.answers.iter().map(|answer| answer.id.clone()).collect();
-        self.ask(&question.text, &choices, Asked::Question(ids), errand)
+        let plan = self.ask(&question.text, &choices, errand)?;
+        if let Some(serial) = serial_of(&plan, id::QUESTION_ANSWER) {
+            self.office.asked(serial, question.answers.iter().map(|answer| answer.id.clone()).collect());
+        }
+        Ok(plan)
     }
 
     /// 0x8302.
-    fn ask(&mut self, text: &str, choices: &[(u8, &str)], asked: Asked, errand: &Errand<'_>) -> Planned {
+    fn ask(&mut self, text: &str, choices: &[(u8, &str)], errand: &Errand<'_>) -> Planned {
         let (text, warning) = fitted(text, screen::MAX_QUESTION, errand)?;
         let choice = |(id, text): &(u8, &str)| {
             let (text, _) = fitted(text, MAX_ENTRY, errand)?;
@@ -258,9 +258,6 @@ impl Jt808 {
             choices: List::new(choices).ok_or_else(|| field("too many answers"))?,
         });
         let plan = self.answered(message, id::QUESTION_ANSWER)?;
-        if let Some(serial) = serial_of(&plan, id::QUESTION_ANSWER) {
-            self.office.asked(serial, asked);
-        }
         Ok(Plan { warnings: warning.into_iter().collect(), ..plan })
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::commands::{ACCEPT, Asked, DECLINE, is_of_screen};
+use super::commands::{ACCEPT, DECLINE, is_of_screen};
 use super::header::Header;
 use super::message::{Content, id};
 use super::session::Jt808;
@@ -104,23 +104,21 @@ impl Jt808 {
     fn chosen(&self, values: &Attributes, source: &mut Source<'_>, step: &mut Step<'_>) -> Option<Heard> {
         let serial = u16::try_from(number(values, "question_serial")?).ok()?;
         let answer = u8::try_from(number(values, "answer_id")?).ok()?;
-        match self.office.question(serial)? {
-            Asked::Offer(order) => {
-                let action = match answer {
-                    ACCEPT => OrderAction::Accepted,
-                    DECLINE => OrderAction::Declined,
-                    _ => return None,
-                };
-                Some(emitted(Order::of(action, Actor::Driver), OrderRef::Named(order.as_str()), source, step))
+        if let Some(ids) = self.office.question(serial) {
+            if let Some(id) = ids.get(usize::from(answer).wrapping_sub(1)) {
+                let key = Key { kind: id::QUESTION_ANSWER, number: serial.into() };
+                step.answer(key, Verdict::Done(Some(json!(id))));
             }
-            Asked::Question(ids) => {
-                if let Some(id) = ids.get(usize::from(answer).wrapping_sub(1)) {
-                    let key = Key { kind: id::QUESTION_ANSWER, number: serial.into() };
-                    step.answer(key, Verdict::Done(Some(json!(id))));
-                }
-                None
-            }
+            return None;
         }
+        // an offer is remembered with the device: the driver may answer over a later connection
+        step.link().desk()?.called(serial.into())?;
+        let action = match answer {
+            ACCEPT => OrderAction::Accepted,
+            DECLINE => OrderAction::Declined,
+            _ => return None,
+        };
+        Some(emitted(Order::of(action, Actor::Driver), OrderRef::Named(&serial.to_string()), source, step))
     }
 
     /// 0x0303: the driver wants to read more of an order of the menu.
@@ -130,13 +128,14 @@ impl Jt808 {
         }
         let entry = usize::try_from(number(values, "information_type")?).ok()?;
         let id = self.office.menu.get(entry.wrapping_sub(1))?;
+        // which order it is, the menu says; nothing happens to it by being read
         let mut order = Order::of(OrderAction::DetailsRequested, Actor::Driver);
-        if step.link().desk().is_some_and(|desk| desk.order(id).is_some()) {
-            return Some(emitted(order, OrderRef::Named(id.as_str()), source, step));
-        }
-        // it was listed and never offered
         order.order_id = Some(id.as_str().to_owned());
-        order.driver_id = step.link().desk().and_then(Desk::driver).map(|driver| driver.driver_id.clone());
+        let desk = step.link().desk();
+        order.command_id = desk.and_then(|desk| desk.order(id)?.command_id.as_ref()).map(|id| id.as_str().to_owned());
+        let driver = desk.and_then(Desk::driver);
+        order.driver_id = driver.map(|driver| driver.driver_id.clone());
+        order.authorized = driver.and_then(|driver| driver.authorized);
         step.emit(source, Body::Order(Box::new(order)));
         Some(Heard::Stored)
     }
@@ -192,5 +191,78 @@ fn photo(values: &Attributes) -> Verdict {
         }
         Some(Value::Text(result)) if result == "channel_unsupported" => Verdict::Refused(Some(EndingReason::DeviceUnsupported)),
         _ => Verdict::Refused(Some(EndingReason::DeviceFailed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::command::{Command, CommandId};
+    use crate::cursor::{hex, unhex};
+    use crate::event::Body;
+    use crate::identity::{DeviceId, SessionId};
+    use crate::session::{News, Opening, Session, Turn};
+    use crate::time::{Now, Timestamp};
+
+    const HEARTBEAT: &str = "7e000200000138000011110002397e";
+
+    fn now() -> Now {
+        Now { utc: Timestamp::parse("2026-03-01T10:00:05Z").unwrap(), uptime: Duration::ZERO }
+    }
+
+    fn open(session: u64) -> Box<dyn Session> {
+        let opening = Opening { session: SessionId(session), settings: Arc::default(), device: None };
+        let mut session = (crate::jt808::PROTOCOL.open)(opening);
+        session.receive(&unhex(HEARTBEAT).unwrap(), now(), &mut Turn::default());
+        session
+    }
+
+    #[test]
+    fn an_offer_may_be_answered_over_a_later_connection() {
+        let offer = json!({"order_offer": {"order_id": "5", "type": "immediate", "pickup": {"address": "A"}}});
+        let command = Command {
+            id: CommandId::new("c-1").unwrap(),
+            device_id: DeviceId::normalise("13800001111").unwrap(),
+            deadline: now().utc.plus_millis(60_000),
+            kind: serde_json::from_value(offer).unwrap(),
+        };
+        let (mut first, mut turn) = (open(0x1234), Turn::default());
+        first.command(command, Duration::from_secs(60), Vec::new(), now(), &mut turn);
+        let News::Write { ticket, frames, .. } = turn.told[0].news.clone() else { panic!("{:?}", turn.told) };
+        assert!(hex(&frames).starts_with("7e830200") && hex(&frames)[22..26] == *"1234", "{}", hex(&frames));
+        first.written(ticket, now(), &mut turn);
+        let state = first.state().unwrap();
+
+        let mut later = open(0x9999);
+        later.restore(state);
+        let mut answer = Vec::new();
+        crate::jt808::reply::seal(0, &unhex("03020003013800001111000312340100").unwrap(), &mut answer);
+        later.receive(&answer, now(), &mut turn);
+        let Body::Order(order) = &turn.events[0].body else { panic!("{:?}", turn.events) };
+        assert_eq!((order.action, order.order_id.as_deref()), (OrderAction::Accepted, Some("5")));
+        assert!(matches!(&turn.told[0].news, News::Outcome(_)));
+    }
+
+    #[test]
+    fn parameters_answer_by_name_and_without_the_number() {
+        let mut values = Attributes::default();
+        values.set("answers_serial", 7u8);
+        values.set("tcp_port", 5015u16);
+        assert_eq!(parameters(&values), json!({"tcp_port": 5015}));
+    }
+
+    #[test]
+    fn a_photo_that_was_not_taken_is_refused() {
+        let said = |result: &'static str| {
+            let mut values = Attributes::default();
+            values.set("result", result);
+            photo(&values)
+        };
+        assert!(matches!(said("ok"), Verdict::Done(_)));
+        assert_eq!(said("failed"), Verdict::Refused(Some(EndingReason::DeviceFailed)));
+        assert_eq!(said("channel_unsupported"), Verdict::Refused(Some(EndingReason::DeviceUnsupported)));
     }
 }

@@ -7,6 +7,7 @@
 //! configuration only. `frame` cuts, `header` names, `message` reads, `session` acts,
 //! `downlink` holds what the platform says, `reply` writes it, `commands` chooses it, `hearing` hears what is said to it.
 
+mod acknowledgement;
 mod commands;
 mod context;
 mod dialect;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::acknowledgement::{Ack, Reply};
 use super::commands::{self, Office};
 use super::context::Context;
 use super::downlink::fields::Packets;
@@ -38,7 +39,7 @@ pub(super) struct Jt808 {
     /// The binary form that the terminal has shown to speak.
     form: Option<u8>,
     /// Known from a registration; the header alone does not tell 2011 from 2013.
-    edition: Edition,
+    pub(super) edition: Edition,
     /// Number of our next message.
     serial: u16,
     /// The last sender that was identified, so that the same bytes need no second look.
@@ -48,49 +49,6 @@ pub(super) struct Jt808 {
     authenticated: bool,
     reassembly: Reassembly,
     pub(super) office: Office,
-}
-
-/// What is needed to answer a message.
-#[derive(Debug)]
-pub(super) struct Ack {
-    peer: Peer,
-    message: u16,
-    serial: u16,
-    result: u8,
-    /// Serial numbers of the packets of a split message, each of which is acknowledged.
-    packets: Option<Box<[u16]>>,
-    reply: Reply,
-}
-
-#[derive(Debug)]
-enum Reply {
-    General,
-    Registered,
-    Time,
-    Clock,
-    Lock,
-    Media {
-        id: u32,
-        /// The packet itself is to be acknowledged, too.
-        with_general: bool,
-    },
-    /// `( … )`, with the word that is replaced by the time.
-    Sentence(Box<[u8]>),
-}
-
-impl Ack {
-    fn general(header: &Header) -> Self {
-        let Header { peer, message, serial, .. } = *header;
-        Self { peer, message, serial, result: result::DONE, packets: None, reply: Reply::General }
-    }
-
-    fn with(self, reply: Reply) -> Self {
-        Self { reply, ..self }
-    }
-
-    fn result(self, result: u8) -> Self {
-        Self { result, ..self }
-    }
 }
 
 type Served = Answer<Ack>;
@@ -169,39 +127,7 @@ impl Wire for Jt808 {
     }
 
     fn acknowledge(&mut self, ack: Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing) {
-        let Ack { peer, message, serial, result, packets, reply } = ack;
-        let stored = delivery == Delivery::Stored;
-        let result = if stored { result } else { result::FAILED };
-        let (refused, unknown) = (delivery == Delivery::Refused, delivery == Delivery::UnknownDevice);
-        let answer = match reply {
-            Reply::Registered => Platform::Registered(match () {
-                () if unknown => answers::Registered::refused(serial, NO_SUCH_TERMINAL),
-                () if refused => answers::Registered::refused(serial, NO_SUCH_VEHICLE),
-                () => {
-                    let code = link.device_id().map(|d| link.settings().auth.code(d.as_str()));
-                    answers::Registered::welcome(serial, code.unwrap_or_default())
-                }
-            }),
-            Reply::Time => Platform::ServerTime(answers::ServerTime::new(now.utc)),
-            Reply::Clock => Platform::Clock(answers::Clock { utc: now.utc.civil(0), result: result::DONE }),
-            Reply::Lock => Platform::Lock(answers::Lock { message, result }),
-            Reply::Sentence(said) => return out.frame(|out| told_time(&said, now, out)),
-            Reply::Media { id, with_general } if stored => {
-                if with_general {
-                    self.general(&peer, (serial, message), result, out);
-                }
-                Platform::Media(answers::Media::complete(self.edition, serial, id))
-            }
-            // a failure has no word in 0x8800
-            Reply::General | Reply::Media { .. } => {
-                return match packets {
-                    Some(serials) => serials.iter().for_each(|serial| self.general(&peer, (*serial, message), result, out)),
-                    None => self.general(&peer, (serial, message), result, out),
-                };
-            }
-        };
-        let head = self.head(peer);
-        out.frame(|out| answer.write(&head, out));
+        self.write_acknowledgement(ack, delivery, link, now, out);
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -258,10 +184,6 @@ impl Wire for Jt808 {
     }
 }
 
-/// Results of 0x8100.
-const NO_SUCH_VEHICLE: u8 = 2;
-const NO_SUCH_TERMINAL: u8 = 4;
-
 impl Jt808 {
     fn context(&self, header: &Header, profile: &Profile) -> Context<'static> {
         Context::new(header.peer.edition(self.edition), profile)
@@ -274,18 +196,13 @@ impl Jt808 {
     }
 
     /// The head of our next message.
-    fn head(&mut self, peer: Peer) -> Head {
+    pub(super) fn head(&mut self, peer: Peer) -> Head {
         Head { peer, edition: peer.edition(self.edition), serial: self.next_serial(), packet: None }
     }
 
     /// Whom messages of our own are for, if anybody has spoken in a form that has room for them.
     pub(super) fn terminal(&self) -> Option<(Peer, Edition)> {
         self.to.map(|peer| (peer, peer.edition(self.edition)))
-    }
-
-    fn general(&mut self, peer: &Peer, (serial, message): (u16, u16), result: u8, out: &mut Outgoing) {
-        let head = self.head(*peer);
-        out.frame(|out| Platform::General(answers::General { serial, message, result }).write(&head, out));
     }
 
     /// Whether the sender may be served, and as whom.
@@ -389,7 +306,7 @@ impl Jt808 {
             Ok(told) => self.serve(&header, &body, told, step),
             Err(fault) => Answer::Rejected(fault, Some(Ack::general(&header).result(result::FAULTY))),
         };
-        let each = |ack: Option<Ack>| ack.map(|ack| Ack { packets: Some(serials), ..ack });
+        let each = |ack: Option<Ack>| ack.map(|ack| ack.of_packets(serials));
         match answer {
             Answer::Stored(ack) => Answer::Stored(each(ack)),
             Answer::Handled(how, ack) => Answer::Handled(how, each(ack)),
@@ -548,9 +465,6 @@ fn report(given_up: GivenUp, step: &mut Step<'_>) {
     step.report(Fault::new(FaultKind::Reassembly, 0, given_up.detail), &given_up.bytes);
 }
 
-/// The word that a time request leaves open.
-const TIME_WORD: &str = "TIME";
-
 /// `(number,1,001,BASE,2,TIME)` asks for the time; all others tell something.
 fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
     let text = String::from_utf8_lossy(said);
@@ -571,12 +485,6 @@ fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
     let mut source = Source::undated(MessageType::Word("sentence"), said, None);
     step.emit(&mut source, Body::Data(Box::new(Data::text(DataKind::Text, Cow::into_owned(text)))));
     Answer::Stored(None)
-}
-
-fn told_time(said: &[u8], now: Now, out: &mut Vec<u8>) {
-    let c = now.utc.civil(0);
-    let time = format!("{:04}{:02}{:02}{:02}{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
-    out.extend_from_slice(String::from_utf8_lossy(said).replace(TIME_WORD, &time).as_bytes());
 }
 
 #[cfg(test)]
