@@ -2,5 +2,6 @@
 
 pub mod bcd;
 pub mod checksum;
+pub mod flagged;
 pub mod geo;
 pub mod text;
