@@ -4,4 +4,5 @@ pub mod bcd;
 pub mod checksum;
 pub mod flagged;
 pub mod geo;
+pub mod report;
 pub mod text;
