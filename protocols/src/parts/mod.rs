@@ -5,4 +5,5 @@ pub mod checksum;
 pub mod flagged;
 pub mod geo;
 pub mod report;
+pub mod template;
 pub mod text;
