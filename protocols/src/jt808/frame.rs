@@ -1,7 +1,8 @@
 //! Cutting the byte stream: `7E … 7E`, the `E7 … E7` variant, and `( … )` sentences on the same socket.
 
 use crate::parts::checksum::xor;
-use crate::parts::flagged::{self, Framing, Marks, find, garbage};
+pub(super) use crate::parts::flagged::Marks;
+use crate::parts::flagged::{self, Framing, find, garbage};
 use crate::wire::{Checksum, Cut, Frame, Probe};
 
 /// `7E … 7E` with the standard's escapes.

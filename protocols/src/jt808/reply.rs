@@ -1,9 +1,8 @@
 //! Writing frames to the terminal: straight into the outgoing bytes, escaped as they are written, nothing allocated.
 
-use super::frame::marks;
+use super::frame::{Marks, marks};
 use super::header::{Peer, VERSION_FLAG};
 use crate::parts::bcd;
-use crate::parts::flagged::Writer;
 use crate::time::Timestamp;
 
 /// Messages of the platform that are written here.
@@ -28,6 +27,13 @@ pub(super) mod result {
 /// Most packet numbers in one request: the 2019 edition's limit for 0x8800, and it fits a count of one byte.
 pub(super) const MAX_ASKED: usize = 125;
 
+/// One frame being written.
+pub(super) struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+    marks: &'static Marks,
+    check: u8,
+}
+
 impl Writer<'_> {
     /// Write a whole frame whose body, written by `body`, has this length.
     pub(super) fn frame(
@@ -38,7 +44,9 @@ impl Writer<'_> {
         length: usize,
         body: impl FnOnce(&mut Writer<'_>),
     ) {
-        let mut w = Writer::open(out, marks(peer.form));
+        let marks = marks(peer.form);
+        out.push(marks.flag);
+        let mut w = Writer { out, marks, check: 0 };
         w.u16(message);
         let length = length as u16; // bodies of ours stay below the 10 bits of the length, see MAX_ASKED
         w.u16(if peer.version.is_some() { length | VERSION_FLAG } else { length });
@@ -52,7 +60,27 @@ impl Writer<'_> {
             w.u16(serial);
         }
         body(&mut w);
-        w.close();
+        let check = w.check;
+        w.u8(check);
+        out.push(marks.flag);
+    }
+
+    pub(super) fn u8(&mut self, byte: u8) {
+        self.check ^= byte;
+        match self.marks.escapes.iter().find(|(.., meant)| *meant == byte) {
+            None => self.out.push(byte),
+            Some((lead, second, _)) => self.out.extend_from_slice(&[*lead, *second]),
+        }
+    }
+
+    pub(super) fn u16(&mut self, n: u16) {
+        self.bytes(&n.to_be_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.u8(*byte);
+        }
     }
 }
 

@@ -165,7 +165,10 @@ fn meter_message(c: &mut Cursor<'_, '_>, command: u16, values: &mut Attributes, 
         meter::STARTED if c.remaining() >= 7 => {
             let bytes = c.bytes("meter_started_at", 7)?;
             // a year of four digits before the usual form
-            let time = bytes.split_first().filter(|(century, _)| bcd::byte(**century) == Some(20)).and_then(|(_, rest)| context.time(rest));
+            let time = bytes
+                .split_first()
+                .filter(|(century, _)| bcd::byte(**century) == Some(20))
+                .and_then(|(_, rest)| context.time(rest));
             values.set("meter_trip_started", time.map_or_else(|| hex(bytes), |t| t.to_string()));
         }
         _ => {}

@@ -99,8 +99,7 @@ const COMMON: Dialect = Dialect {
 };
 
 /// CTFO's platform and the terminals made for it.
-const CTFO: Dialect =
-    Dialect { sign_off_modes: &[(0, "normal"), (1, "by_hand"), (2, "automatic"), (3, "meter_locked")], ..COMMON };
+const CTFO: Dialect = Dialect { sign_off_modes: &[(0, "normal"), (1, "by_hand"), (2, "automatic"), (3, "meter_locked")], ..COMMON };
 
 /// Uninew HMI112 of 2017 and 2018.
 const UNINEW: Dialect = Dialect {

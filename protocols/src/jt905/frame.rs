@@ -13,8 +13,7 @@ pub(super) const FORM: u8 = 0;
 /// Header and check byte: nothing shorter is a message.
 pub(super) const SHORTEST: usize = header::LENGTH + 1;
 
-static FRAMING: Framing =
-    Framing { marks: &flagged::STANDARD, form: FORM, shortest: SHORTEST, length_fits: header::length_fits };
+static FRAMING: Framing = Framing { marks: &flagged::STANDARD, form: FORM, shortest: SHORTEST, length_fits: header::length_fits };
 
 /// Find the first frame.
 pub(super) fn cut<'b>(input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {

@@ -70,21 +70,18 @@ pub(super) mod id {
     ];
 
     pub(in super::super) const GENERAL: u16 = 0x8001;
+    pub(in super::super) const QUERY_PARAMETERS: u16 = 0x8104;
+    pub(in super::super) const QUERY_POSITION: u16 = 0x8201;
+    pub(in super::super) const CONTROL_VEHICLE: u16 = 0x8500;
+    pub(in super::super) const TAKE_PICTURE: u16 = 0x8801;
     pub(in super::super) const CANCELLED: u16 = 0x8B09;
     /// Of Uninew, where the standard has [`CANCELLED`].
     pub(in super::super) const CANCELLED_UNINEW: u16 = 0x8B08;
 }
 
 /// Answers to messages of ours: answering them would never end.
-pub(super) const ANSWERS: [u16; 7] = [
-    id::ANSWER,
-    id::PARAMETERS,
-    id::POSITION_ANSWER,
-    id::CONTROL_ANSWER,
-    id::PICTURES,
-    id::RECORDINGS,
-    id::INSPECTION,
-];
+pub(super) const ANSWERS: [u16; 7] =
+    [id::ANSWER, id::PARAMETERS, id::POSITION_ANSWER, id::CONTROL_ANSWER, id::PICTURES, id::RECORDINGS, id::INSPECTION];
 
 /// A message.
 #[derive(Debug)]
@@ -268,33 +265,9 @@ fn batch<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Batch<'f>,
     Ok(batch)
 }
 
-/// An order's event with nothing known but the action.
-pub(super) fn order(action: OrderAction, actor: Actor) -> Box<Order> {
-    Box::new(Order {
-        action,
-        actor,
-        order_id: None,
-        token: None,
-        command_id: None,
-        driver_id: None,
-        authorized: None,
-        reason: None,
-        time: None,
-        eta_s: None,
-        fare: None,
-        distance_m: None,
-        waiting_s: None,
-        started_at: None,
-        ended_at: None,
-        late: None,
-        position: None,
-        attributes: Attributes::default(),
-    })
-}
-
 fn business<'f>(action: OrderAction, c: &mut Cursor<'f, '_>) -> Result<Told<'f>, Fault> {
     let business = c.read("business_id", be_u32)?;
-    let mut order = order(action, Actor::Driver);
+    let mut order = Box::new(Order::of(action, Actor::Driver));
     rest(c, &mut order.attributes);
     Ok(undated(Content::Order(order, Some(business))))
 }
@@ -302,7 +275,7 @@ fn business<'f>(action: OrderAction, c: &mut Cursor<'f, '_>) -> Result<Told<'f>,
 /// 0x0B08. Reasons above 2 are those that some platforms send down beforehand.
 fn given_up<'f>(c: &mut Cursor<'f, '_>) -> Result<Told<'f>, Fault> {
     let business = c.read("business_id", be_u32)?;
-    let mut order = order(OrderAction::Cancelled, Actor::Driver);
+    let mut order = Box::new(Order::of(OrderAction::Cancelled, Actor::Driver));
     if c.remaining() > 0 {
         let reason = c.read("reason", be_u8)?;
         c.note(|| ["accident", "road blocked", "other"].get(usize::from(reason)).copied().unwrap_or("the platform's own"));
@@ -345,12 +318,9 @@ mod tests {
 
     #[test]
     fn order_messages_are_actions_of_the_driver() {
-        for (message, action) in [
-            (id::GRAB, "accepted"),
-            (id::GRAB_UNINEW, "accepted"),
-            (id::FINISHED, "completed"),
-            (id::CANCELLED_UP, "cancelled"),
-        ] {
+        for (message, action) in
+            [(id::GRAB, "accepted"), (id::GRAB_UNINEW, "accepted"), (id::FINISHED, "completed"), (id::CANCELLED_UP, "cancelled")]
+        {
             let expected = serde_json::json!({"action": action, "actor": "driver"});
             assert_eq!(order_of(message, b"\x00\x00\x03\xe9"), (expected, Some(1001)));
         }

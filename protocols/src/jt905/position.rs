@@ -227,7 +227,10 @@ mod tests {
     fn no_time_and_no_course_are_none() {
         let r = report(&body(0, 0, 1, 1, 200, b"\x26\x13\x01\x18\x00\x00"), "");
         assert_eq!((r.time, r.course_deg), (None, None));
-        assert_eq!(serde_json::to_value(&r.attributes).unwrap(), serde_json::json!({"course_raw": 200, "time_raw": "261301180000"}));
+        assert_eq!(
+            serde_json::to_value(&r.attributes).unwrap(),
+            serde_json::json!({"course_raw": 200, "time_raw": "261301180000"})
+        );
         assert!(report(&body(0, 0, 1, 1, 180, &[0; 6]), "").attributes.is_empty());
     }
 

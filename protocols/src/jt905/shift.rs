@@ -102,7 +102,11 @@ mod tests {
         body
     }
 
-    fn driver(read: for<'f> fn(&mut Cursor<'f, '_>, &Context<'_>) -> Result<Told<'f>, Fault>, body: &[u8], profile: &Profile) -> serde_json::Value {
+    fn driver(
+        read: for<'f> fn(&mut Cursor<'f, '_>, &Context<'_>) -> Result<Told<'f>, Fault>,
+        body: &[u8],
+        profile: &Profile,
+    ) -> serde_json::Value {
         match read(&mut Cursor::new(body, 0, None), &Context::new(profile)).unwrap().content {
             Content::Driver(driver) => serde_json::to_value(driver).unwrap(),
             other => panic!("{other:?}"),
@@ -132,7 +136,8 @@ mod tests {
         assert!(sign_on(&mut Cursor::new(&who()[..59], 0, None), &Context::new(&profile)).is_err());
     }
 
-    const SHIFT: &str = "1500 202603010800 202603011730 002305 001801 0021 010203 006480 001200 0003 0012 06252015 03205005 0230 00001a2b 02";
+    const SHIFT: &str =
+        "1500 202603010800 202603011730 002305 001801 0021 010203 006480 001200 0003 0012 06252015 03205005 0230 00001a2b 02";
 
     #[test]
     fn accepts_a_sign_off_with_the_takings() {

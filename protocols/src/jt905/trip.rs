@@ -3,11 +3,11 @@
 use nom::number::complete::{be_u8, be_u16, be_u32};
 
 use super::context::{Context, decimal, duration, metres, packed, said};
-use super::message::{Content, Told, order, word};
+use super::message::{Content, Told, word};
 use super::position;
 use super::shift::{CERTIFICATE, LICENCE};
 use crate::cursor::{Cursor, hex};
-use crate::event::{Actor, Attributes, Money, OrderAction};
+use crate::event::{Actor, Attributes, Money, Order, OrderAction};
 use crate::fault::Fault;
 use crate::parts::bcd;
 use crate::parts::report::as_values;
@@ -36,7 +36,7 @@ pub(super) struct Record {
 
 /// 0x0B05.
 pub(super) fn read<'f>(c: &mut Cursor<'f, '_>, context: &Context<'_>) -> Result<Told<'f>, Fault> {
-    let mut trip = order(OrderAction::Trip, Actor::Device);
+    let mut trip = Box::new(Order::of(OrderAction::Trip, Actor::Device));
     let boarding = position::read(c, context)?;
     let alighting = position::read(c, context)?;
     trip.attributes.set("trip_id", c.read("trip_id", be_u32)?);
@@ -176,8 +176,14 @@ mod tests {
         assert_eq!(t["driver_id"], "110101199001010000");
         assert_eq!(t["fare"], serde_json::json!({"amount": "23.5", "currency": "CNY"}));
         assert_eq!((t["distance_m"].as_f64(), t["waiting_s"].as_u64()), (Some(12_300.0), Some(5400)));
-        assert_eq!((t["started_at"].as_str(), t["ended_at"].as_str()), (Some("2026-03-01T15:50:00.000Z"), Some("2026-03-01T16:15:00.000Z")));
-        assert_eq!((t["position"]["occupied"].as_bool(), t["attributes"]["boarding"]["occupied"].as_bool()), (Some(true), Some(false)));
+        assert_eq!(
+            (t["started_at"].as_str(), t["ended_at"].as_str()),
+            (Some("2026-03-01T15:50:00.000Z"), Some("2026-03-01T16:15:00.000Z"))
+        );
+        assert_eq!(
+            (t["position"]["occupied"].as_bool(), t["attributes"]["boarding"]["occupied"].as_bool()),
+            (Some(true), Some(false))
+        );
         let attributes = &t["attributes"];
         assert_eq!((attributes["evaluation"].as_str(), attributes["evaluation_id"].as_u64()), (Some("good"), Some(7)));
         assert_eq!((attributes["empty_distance_m"].as_f64(), attributes["surcharge_yuan"].as_str()), (Some(5600.0), Some("1.0")));
