@@ -27,6 +27,8 @@ pub(super) struct Dialect {
     pub(super) phone_width: Option<usize>,
     /// The id with which the centre cancels an order.
     pub(super) cancel: u16,
+    /// An offer is written again while no receipt comes. Other terminals would show it again each time.
+    pub(super) repeats_offers: bool,
     /// How a loser is told.
     pub(super) lost: Lost,
     /// How a winner is told.
@@ -93,6 +95,7 @@ const COMMON: Dialect = Dialect {
     terminated: true,
     phone_width: None,
     cancel: id::CANCELLED,
+    repeats_offers: true,
     lost: Lost::ShortAnswer,
     won: Won::Full,
     events: &[],
@@ -107,6 +110,7 @@ const UNINEW: Dialect = Dialect {
     terminated: false,
     phone_width: Some(11),
     cancel: id::CANCELLED_UNINEW,
+    repeats_offers: false,
     lost: Lost::Cancel,
     ..COMMON
 };

@@ -4,6 +4,8 @@ use nom::number::complete::be_u16;
 
 use crate::cursor::{Cursor, hex};
 use crate::fault::Fault;
+use crate::parts::bcd;
+use crate::wire::Link;
 
 /// Bytes of a header.
 pub(super) const LENGTH: usize = 12;
@@ -24,6 +26,12 @@ impl Isu {
     /// The digits.
     pub(super) fn identity(self) -> String {
         hex(&self.0)
+    }
+
+    /// Of a device that is known before it has said anything.
+    pub(super) fn of(link: &Link) -> Option<Self> {
+        let id = link.device_id()?.as_str();
+        bcd::pack_digits(id.strip_prefix(&*link.settings().device_prefix).unwrap_or(id)).map(Self)
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) mod id {
     pub(in super::super) const GENERAL: u16 = 0x8001;
     pub(in super::super) const QUERY_PARAMETERS: u16 = 0x8104;
     pub(in super::super) const QUERY_POSITION: u16 = 0x8201;
+    pub(in super::super) const SET_EVENTS: u16 = 0x8301;
     pub(in super::super) const CONTROL_VEHICLE: u16 = 0x8500;
     pub(in super::super) const TAKE_PICTURE: u16 = 0x8801;
     pub(in super::super) const CANCELLED: u16 = 0x8B09;

@@ -3,11 +3,14 @@
 //!
 //! The frame is that of JT/T 808, the header is not: no attribute bits, no registration, no authentication, and an id that
 //! begins with 0x10 in every message, so a session belongs to whoever speaks first. `frame` cuts, `header` names, `message`
-//! reads, `session` acts. The standard's own text was not at hand; where its readers disagree, `dialect` has rows.
+//! reads, `session` acts, `commands` puts what the
+//! backend wants into the words of `downlink`. The standard's own text was not at hand; where its readers disagree, `dialect` has rows.
 
+mod commands;
 mod context;
 mod device;
 mod dialect;
+mod downlink;
 mod frame;
 mod header;
 mod items;

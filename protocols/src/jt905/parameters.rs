@@ -113,6 +113,16 @@ pub(super) fn of_id(id: u16) -> Option<(Form, &'static str)> {
     PARAMETERS.get(n).map(|(_, form, name)| (*form, *name))
 }
 
+/// The id of a parameter with this name.
+pub(super) fn id_of(name: &str) -> Option<u16> {
+    PARAMETERS.iter().find(|(.., known)| *known == name).map(|(id, ..)| *id)
+}
+
+/// Every known id.
+pub(super) fn ids() -> impl Iterator<Item = u16> {
+    PARAMETERS.iter().map(|(id, ..)| *id)
+}
+
 /// The whole body of 0x0104; there is no count.
 pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attributes, Fault> {
     let mut values = Attributes::default();

@@ -1,21 +1,28 @@
 //! One terminal on one connection: who it is, what its messages become, and what it is answered.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::commands::{self, Words};
 use super::context::Context;
+use super::dialect::MenuEvent;
+use super::downlink::fields::{Counted, Text};
+use super::downlink::screen::{Choice, Events};
+use super::downlink::{Downlink, Message};
 use super::frame::{self, SHORTEST};
 use super::header::{self, Header, Isu};
 use super::media::{Media, Uploads};
-use super::message::{self, Answered, Batch, Content, Message, Told, id};
+use super::message::{self, Answered, Batch, Content, Told, id};
 use super::reply::{self, result};
 use crate::command::Command;
 use crate::cursor::{Cursor, Field, Trace};
-use crate::desk::{Confirms, Emitted, Errand, Key, OrderRef, Plan, Unfit, Verdict};
+use crate::desk::{Confirms, Emitted, Errand, Key, MAX_OPEN, OrderRef, Plan, Unfit, Verdict};
 use crate::event::{Actor, Attributes, Body, Content as Carried, Data, DataKind, Order, OrderAction, Report, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{MessageType, SessionId};
 use crate::outcome::EndingReason;
-use crate::profile::Profile;
+use crate::parts::text;
+use crate::profile::{Profile, Unshowable};
 use crate::session::{Delivery, Handled, Outgoing};
 use crate::time::{Now, undo_week_rollover};
 use crate::wire::{Answer, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
@@ -36,6 +43,13 @@ pub(super) struct Jt905 {
     /// The last sender that was identified, so that the same bytes need no second look.
     isu: Option<Isu>,
     uploads: Uploads,
+    /// High half of the numbers of our questions, so that an answer to an earlier session's is not taken for one to this
+    /// session's; the low half is the serial number.
+    questions_of: u16,
+    /// Questions that may be answered: number, and the backend's ids of the answers by the terminal's.
+    questions: VecDeque<(u32, Vec<(u8, String)>)>,
+    /// Serial number of the message that put the dialect's events on the menu, until it is answered.
+    menu: Option<u16>,
 }
 
 /// What is needed to answer a message.
@@ -63,12 +77,19 @@ type Served = Answer<Ack>;
 impl Wire for Jt905 {
     const NAME: &'static str = "jt905";
     const LIMITS: Limits = Limits { max_frame: MAX_FRAME, quiet: QUIET, idle: IDLE };
-    type Message<'f> = Message<'f>;
+    type Message<'f> = message::Message<'f>;
     type Ack = Ack;
 
     fn new(session: SessionId) -> Self {
-        let [.., high, low] = session.0.to_be_bytes();
-        Self { serial: u16::from_be_bytes([high, low]), isu: None, uploads: Uploads::default() }
+        let [.., a, b, high, low] = session.0.to_be_bytes();
+        Self {
+            serial: u16::from_be_bytes([high, low]),
+            isu: None,
+            uploads: Uploads::default(),
+            questions_of: u16::from_be_bytes([a, b]),
+            questions: VecDeque::new(),
+            menu: None,
+        }
     }
 
     fn probe(head: &[u8]) -> Probe {
@@ -79,7 +100,12 @@ impl Wire for Jt905 {
         frame::cut(input, quiet, scratch)
     }
 
-    fn decode<'f>(&self, frame: &Frame<'f>, profile: &Profile, mut trace: Option<&mut Trace>) -> Result<Message<'f>, Fault> {
+    fn decode<'f>(
+        &self,
+        frame: &Frame<'f>,
+        profile: &Profile,
+        mut trace: Option<&mut Trace>,
+    ) -> Result<message::Message<'f>, Fault> {
         let Some((check, content)) = frame.content.split_last() else {
             return Err(Fault::new(FaultKind::Truncated, 0, "an empty frame"));
         };
@@ -93,11 +119,11 @@ impl Wire for Jt905 {
             let span = content.len()..content.len() + 1;
             trace.fields.push(Field { span, name: "check".into(), value: format!("{check:02x}") });
         }
-        Ok(Message { header, body, told })
+        Ok(message::Message { header, body, told })
     }
 
-    fn on_message(&mut self, message: Message<'_>, step: &mut Step<'_>) -> Served {
-        let Message { header, body, told } = message;
+    fn on_message(&mut self, message: message::Message<'_>, step: &mut Step<'_>) -> Served {
+        let message::Message { header, body, told } = message;
         if let Err(fault) = self.identify(&header, step) {
             return Answer::Rejected(fault, Some(Ack::of(&header).result(result::FAILED)));
         }
@@ -123,28 +149,44 @@ impl Wire for Jt905 {
         out.frame(|out| reply::general(out, isu, own, (serial, message), result));
     }
 
-    type Downlink = Vec<u8>;
+    type Downlink = Downlink;
 
-    const COMMANDS: &'static [(&'static str, Confirms)] = &[];
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
 
-    fn samples() -> Vec<Vec<u8>> {
-        Vec::new()
+    fn samples() -> Vec<Downlink> {
+        Downlink::samples()
     }
 
-    fn encode(&self, downlink: &Vec<u8>, _link: &Link, out: &mut Vec<u8>) {
-        out.extend_from_slice(downlink);
+    fn encode(&self, downlink: &Downlink, link: &Link, out: &mut Vec<u8>) {
+        downlink.write(link.profile(), out);
     }
 
-    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, _trace: Option<&mut Trace>) -> Result<Vec<u8>, Fault> {
-        Ok(raw.to_vec())
+    fn decode_downlink(&self, raw: &[u8], profile: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        Downlink::read(raw, profile, trace)
     }
 
     fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
         reply::seal(content, out);
     }
 
-    fn on_command(&mut self, _command: &Command, _errand: &mut Errand<'_>) -> Result<Plan<Vec<u8>>, Unfit> {
-        Err(Unfit::Unsupported)
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        let isu = self.isu.or_else(|| Isu::of(errand.link())).ok_or(Unfit::Unsupported)?;
+        let question = self.next_question();
+        let words = commands::words(&command.kind, question, errand)?;
+        let Words { message, warnings, choices } = words;
+        let serial = self.next_serial();
+        let mut keys = vec![Key { kind: message.id(), number: serial.into() }];
+        if let Message::Ask(asked) = &message {
+            keys.push(Key { kind: id::CHOICE, number: asked.id.into() });
+            if self.questions.len() >= MAX_OPEN {
+                self.questions.pop_front();
+            }
+            self.questions.push_back((asked.id, choices));
+        }
+        let ends = if commands::specific_answer(&message) { Confirms::Answer } else { Confirms::Receipt };
+        let repeats = !matches!(message, Message::Offer(_)) || Context::new(errand.profile()).dialect.repeats_offers;
+        let retry = repeats.then_some(commands::RETRY);
+        Ok(Plan { downlinks: vec![Downlink { isu, serial, message }], keys, ends, retry, warnings })
     }
 }
 
@@ -160,8 +202,44 @@ impl Jt905 {
         if !known {
             step.identify(&header.isu.identity(), None)?;
             self.isu = Some(header.isu);
+            self.install_events(header.isu, step);
         }
         Ok(())
+    }
+
+    /// Put the dialect's events on the terminal's menu.
+    fn install_events(&mut self, isu: Isu, step: &mut Step<'_>) {
+        let context = Context::new(step.profile());
+        let entry = |event: &MenuEvent| {
+            let text = text::fit(event.text, context.charset, Unshowable::Transliterate).unwrap_or_default();
+            Choice { id: event.id, text: Text::new(&text) }
+        };
+        let events = context.dialect.events.iter().map(entry).collect::<Vec<_>>();
+        if events.is_empty() {
+            return;
+        }
+        let downlink =
+            Downlink { isu, serial: self.next_serial(), message: Message::SetEvents(Events { events: Counted(events) }) };
+        self.menu = Some(downlink.serial);
+        let mut frame = Vec::new();
+        downlink.write(step.profile(), &mut frame);
+        step.send(|out| out.extend_from_slice(&frame));
+    }
+
+    /// The number of our next question.
+    fn next_question(&self) -> u32 {
+        u32::from(self.questions_of) << 16 | u32::from(self.serial)
+    }
+
+    /// 0x0302: what the driver chose, in the backend's words.
+    fn chosen(&mut self, values: &Attributes, step: &mut Step<'_>) {
+        let (Some(Value::Int(question)), Some(Value::Int(answer))) = (values.get("question_id"), values.get("answer_id")) else {
+            return;
+        };
+        let choices = self.questions.iter().find(|(number, _)| i64::from(*number) == *question).map(|(_, choices)| choices);
+        let choice = choices.and_then(|choices| choices.iter().find(|(number, _)| i64::from(*number) == *answer));
+        let answer = choice.map_or_else(|| answer.to_string(), |(_, id)| id.clone());
+        step.answer(Key { kind: id::CHOICE, number: question.unsigned_abs() }, Verdict::Done(Some(answer.into())));
     }
 
     fn serve(&mut self, header: &Header, body: &[u8], told: Told<'_>, step: &mut Step<'_>) -> Served {
@@ -184,7 +262,10 @@ impl Jt905 {
             Content::Event(event) => return happened(header, event, &mut source, step),
             Content::Data(data) => {
                 if let Carried::Values(values) = &data.content {
-                    answered(header, values, Some(values), step);
+                    match header.message {
+                        id::CHOICE => self.chosen(values, step),
+                        _ => answered(header, values, Some(values), step),
+                    }
                 }
                 step.emit(&mut source, Body::Data(data));
             }
@@ -195,6 +276,10 @@ impl Jt905 {
                 return Answer::Stored(Some(Ack::of(header).result(result::UNSUPPORTED)));
             }
             Content::Heartbeat => return Answer::Handled(Handled::Heartbeat, ack()),
+            Content::Answer(Answered { serial, message: id::SET_EVENTS, .. }) if self.menu == Some(serial) => {
+                self.menu = None;
+                return Answer::Handled(Handled::Answer, None);
+            }
             Content::Answer(answer) => return general_answer(answer, &mut source, step),
         }
         Answer::Stored(ack())
@@ -221,7 +306,11 @@ static SPECIFIC: &[(u16, u16)] = &[
 fn answered(header: &Header, says: &Attributes, answer: Option<&Attributes>, step: &mut Step<'_>) {
     let Some((_, asked)) = SPECIFIC.iter().find(|(message, _)| *message == header.message) else { return };
     if let Some(Value::Int(serial)) = says.get("answers_serial") {
-        let answer = answer.and_then(|values| serde_json::to_value(values).ok());
+        let says = |values: &Attributes| {
+            let named = values.iter().filter(|(name, _)| *name != "answers_serial");
+            named.filter_map(|(name, value)| Some((name.to_owned(), serde_json::to_value(value).ok()?))).collect()
+        };
+        let answer = answer.map(|values| serde_json::Value::Object(says(values)));
         step.answer(Key { kind: *asked, number: serial.unsigned_abs() }, Verdict::Done(answer));
     }
 }

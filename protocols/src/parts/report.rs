@@ -1,6 +1,6 @@
 //! Reports inside other messages.
 
-use crate::event::{Alarm, Alarms, Attributes, Report, Value};
+use crate::event::{Alarms, Attributes, Report, Value};
 
 /// A place inside another message, as named values in the words of the contract.
 pub fn as_values(report: &Report) -> Attributes {
@@ -35,6 +35,7 @@ pub fn as_values(report: &Report) -> Attributes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Alarm;
 
     #[test]
     fn values_have_the_words_of_the_contract() {
