@@ -371,3 +371,117 @@ pub(super) const fn specific_answer(message: &Message) -> bool {
             | Message::QueryParameters(_)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{DeviceId, SessionId};
+    use crate::profile::{Profile, Settings, Unshowable};
+    use crate::time::{Now, Timestamp};
+    use crate::wire::Link;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn say(kind: Value, profile: Profile) -> Result<Words, Unfit> {
+        let kind: Kind = serde_json::from_value(kind).unwrap();
+        let settings = Arc::new(Settings { profiles: vec![Arc::new(profile)], ..Settings::default() });
+        let mut link = Link::to("jt905", settings, SessionId(0), DeviceId::normalise("109900000001"));
+        let now = Now { utc: Timestamp::parse("2026-03-01T10:00:05Z").unwrap(), uptime: Duration::ZERO };
+        words(&kind, 5, &mut Errand { now, link: &mut link, remaining: Duration::from_secs(20) })
+    }
+
+    fn won(more: Value) -> Result<Words, Unfit> {
+        let mut order = json!({"order_id": "7", "won": true, "type": "assigned", "pickup": {"address": "A"}});
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        say(json!({ "order_assign": order }), Profile::default())
+    }
+
+    fn field(result: Result<Words, Unfit>) -> String {
+        match result {
+            Err(Unfit::Field(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn accepts_fees_that_four_digits_hold() {
+        for (amount, tenths, warned) in [("5", 50, false), ("5.50", 55, false), ("0.05", 0, true), ("999.9", 9999, false)] {
+            let words = won(json!({"fee": {"amount": amount}})).unwrap();
+            let Message::Verdict(Verdict::Won(won)) = words.message else { panic!("a win is one") };
+            assert_eq!((Some(won.fee), !words.warnings.is_empty()), (Packed::new(tenths), warned), "{amount}");
+        }
+        assert!(field(won(json!({"fee": {"amount": "1000"}}))).contains("999.9"));
+        assert!(field(won(json!({"fee": {"amount": "99999999999"}}))).contains("999.9"));
+    }
+
+    #[test]
+    fn places_that_cannot_be_said_are_none() {
+        let words = won(json!({"pickup": {"address": "A", "latitude": -33.9, "longitude": 18.4}})).unwrap();
+        let Message::Verdict(Verdict::Won(won)) = words.message else { panic!("a win is one") };
+        assert_eq!((won.pickup_latitude, won.pickup_longitude, words.warnings.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn answers_keep_ids_that_are_numbers_and_get_some_otherwise() {
+        let numbers = |ids: &[&str]| {
+            let answers = ids.iter().map(|id| json!({"id": id, "text": "t"})).collect::<Vec<_>>();
+            say(json!({"question": {"text": "?", "answers": answers}}), Profile::default()).unwrap().choices
+        };
+        let own = |n: u8, id: &str| (n, id.to_owned());
+        assert_eq!(numbers(&["3", "7"]), [own(3, "3"), own(7, "7")]);
+        assert_eq!(numbers(&["yes", "7"]), [own(1, "yes"), own(2, "7")]);
+        assert_eq!(numbers(&["3", "3"]), [own(1, "3"), own(2, "3")]);
+        assert_eq!(numbers(&["300", "1"]), [own(1, "300"), own(2, "1")]);
+    }
+
+    #[test]
+    fn a_question_always_fits_its_message() {
+        let answers: Vec<_> = (0..MAX_CHOICES).map(|n| json!({"id": n.to_string(), "text": "x".repeat(30)})).collect();
+        let words = say(json!({"question": {"text": "y".repeat(300), "answers": answers}}), Profile::default()).unwrap();
+        let Message::Ask(asked) = &words.message else { panic!("a question is one") };
+        let length = 5 + MAX_QUESTION + asked.choices.0.len() * (1 + MAX_CHOICE);
+        assert!(length <= 500 && words.warnings.len() == 1 + MAX_CHOICES, "{length}");
+    }
+
+    #[test]
+    fn refuses_characters_that_the_profile_says_to_refuse() {
+        let profile = || Profile { charset: Some(Charset::Ascii), unshowable: Unshowable::Refuse, ..Profile::default() };
+        assert!(field(say(json!({"text": {"text": "caf\u{e9}"}}), profile())).starts_with("text.text: "));
+        assert!(say(json!({"text": {"text": "cafe"}}), profile()).is_ok());
+    }
+
+    #[test]
+    fn packed_digits_have_the_width_of_their_parameter() {
+        assert_eq!(packed("12", 2), Ok(vec![0x00, 0x12]));
+        assert_eq!(packed("2026123123", 5), Ok(vec![0x20, 0x26, 0x12, 0x31, 0x23]));
+        assert!(packed("12345", 2).is_err());
+        assert!(packed("1x", 2).is_err());
+    }
+
+    #[test]
+    fn every_kind_that_is_listed_can_be_said() {
+        let stop = json!({"address": "A"});
+        let whole = [
+            json!({"order_offer": {"order_id": "7", "type": "immediate", "pickup": stop}}),
+            json!({"order_assign": {"order_id": "7", "won": false}}),
+            json!({"order_cancel": {"order_id": "7"}}),
+            json!({"text": {"text": "t"}}),
+            json!({"question": {"text": "t", "answers": [{"id": "1", "text": "a"}]}}),
+            json!({"alarm_confirm": {}}),
+            json!({"locate": {}}),
+            json!({"reboot": {}}),
+            json!({"take_photo": {}}),
+            json!({"track": {"interval_s": 10}}),
+            json!({"call": {"phone": "110"}}),
+            json!({"output": {"name": "doors", "state": true}}),
+            json!({"set_parameters": {"values": {"heartbeat_interval_s": 30}}}),
+            json!({"query_parameters": {}}),
+        ];
+        assert_eq!(whole.len() + 1, COMMANDS.len()); // a whole frame needs no words
+        for (kind, (name, confirms)) in whole.into_iter().zip(COMMANDS) {
+            assert!(kind.get(name).is_some(), "{name}");
+            let specific = specific_answer(&say(kind, Profile::default()).unwrap().message);
+            assert_eq!(specific, *confirms == Confirms::Answer, "{name}");
+        }
+    }
+}

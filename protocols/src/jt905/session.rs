@@ -172,8 +172,11 @@ impl Wire for Jt905 {
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
         let isu = self.isu.or_else(|| Isu::of(errand.link())).ok_or(Unfit::Unsupported)?;
         let question = self.next_question();
-        let words = commands::words(&command.kind, question, errand)?;
-        let Words { message, warnings, choices } = words;
+        let Words { message, warnings, choices } = commands::words(&command.kind, question, errand)?;
+        // a picture that answers nothing says so with a zero
+        if matches!(message, Message::TakePicture(_)) && self.serial == 0 {
+            self.next_serial();
+        }
         let serial = self.next_serial();
         let mut keys = vec![Key { kind: message.id(), number: serial.into() }];
         if let Message::Ask(asked) = &message {

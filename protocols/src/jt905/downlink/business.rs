@@ -83,3 +83,31 @@ impl Field for Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    fn read(bytes: &[u8], dialect: &str) -> Result<Verdict, Fault> {
+        let profile = Profile { dialect: Some(dialect.into()), ..Profile::default() };
+        Verdict::take("verdict", &mut Cursor::new(bytes, 0, None), &Context::new(&profile))
+    }
+
+    #[test]
+    fn four_bytes_are_a_loss_in_every_form() {
+        let lost = Ok(Verdict::Lost(Cancel { business_id: 1001 }));
+        for dialect in ["", "ctfo-2017", "uninew"] {
+            assert_eq!(read(b"\0\0\x03\xe9", dialect), lost);
+        }
+        assert!(read(b"\0\0\x03", "").is_err());
+        assert!(read(b"\0\0\x03\xe9\0", "").is_err());
+    }
+
+    #[test]
+    fn the_dialect_says_which_win_it_is() {
+        let body = b"\0\0\x03\xe9\x0013800001234\0Main St 1\0";
+        assert_eq!(read(body, "ctfo-2017"), Ok(Verdict::WonShort(WonShort::sample())));
+        assert!(read(&body[..20], "").is_err());
+    }
+}

@@ -171,3 +171,25 @@ impl Field for Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jt905::dialect;
+    use crate::profile::Profile;
+
+    fn read(bytes: &[u8]) -> Result<Control, Fault> {
+        Control::take("control", &mut Cursor::new(bytes, 0, None), &Context::new(&Profile::default()))
+    }
+
+    #[test]
+    fn only_an_upgrade_has_parameters_that_are_known() {
+        assert_eq!(read(b"\x03"), Ok(Control::Other(Control::RESTART, Bytes(Vec::new()))));
+        let mut upgrade = Vec::new();
+        Control::Upgrade(Upgrade::sample()).put(&mut upgrade, dialect::find(None));
+        assert_eq!(read(&upgrade), Ok(Control::Upgrade(Upgrade::sample())));
+        for n in 0..upgrade.len() {
+            assert!(read(&upgrade[..n]).is_err(), "{n}");
+        }
+    }
+}

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_sample_round_trips_in_every_dialect() {
-        let dialects = super::super::dialect::NAMES.iter().map(|name| Some((*name).to_owned())).chain([None]);
+        let dialects = dialect::NAMES.iter().map(|name| Some((*name).to_owned())).chain([None]);
         for dialect in dialects {
             let profile = Profile { dialect, ..Profile::default() };
             for sample in Downlink::samples() {
@@ -216,6 +216,57 @@ mod tests {
         let mut out = Vec::new();
         reply::frame(&mut out, Isu([0x10; 6]), 0x8201, 1, b"x");
         assert_eq!(read(&out), Err(FaultKind::Length));
+    }
+
+    /// The bytes of each kind, field by field as the standard's tables have them.
+    #[test]
+    fn bodies_are_what_the_standard_says() {
+        let body = |message: Message| {
+            let mut out = Vec::new();
+            message.put(&mut out, dialect::find(None));
+            hex(&out)
+        };
+        let expected: [(u16, &str); 25] = [
+            (0x8001, "0007 0200 00"),
+            (0x8103, "0001 04 0000003c 0001 04 0000003c"),
+            (0x8104, "0001 0010"),
+            (0x8105, "01 02 07 12 1001 636d6e657400 00 00 3139322e302e322e3100 1711"),
+            (0x8201, ""),
+            (0x8202, "00 000a 00000258"),
+            (0x8300, "04 b2e2cad400"),
+            (0x8301, "01 01 cac700"),
+            (0x8302, "08 00000005 4f4b3f00 01 cac700 02 6e6f00"),
+            (0x8400, "00 313338303030303132333400"),
+            (0x8401, "01 03 313338303030303132333400 4465736b00"),
+            (0x8500, "00 01"),
+            (0x8801, "01 0001 0000 00 01 05 80 40 40 80"),
+            (0x8802, "00 03 260301080000 260301180000"),
+            (0x8803, "00 0000004d 00000000"),
+            (0x8805, "01 260301080000 000000000000"),
+            (0x8B00, "000003e9 00 260301183000 4d61696e20537400"),
+            (
+                0x8B01,
+                "000003e9 00 000000000000 0429bce8 016d5500 00000000 00000000 0050 313338303030303132333400 4d61696e205374203100",
+            ),
+            (0x8B08, "000003e9"),
+            (0x8B09, "000003e9"),
+            (0x8B0A, ""),
+            (0x8B0B, ""),
+            (0x8B10, "02 0000 0000"),
+            (0x8B11, "00 02"),
+            (0x8C01, "00000005 260301180000 28 0c 416972706f727400"),
+        ];
+        let samples = Message::samples();
+        assert_eq!(samples.len(), expected.len());
+        for (message, (id, bytes)) in samples.into_iter().zip(expected) {
+            assert_eq!((message.id(), body(message)), (id, bytes.replace(' ', "")));
+        }
+        assert_eq!(body(Message::Verdict(Verdict::Lost(Cancel::sample()))), "000003e9");
+        assert_eq!(
+            body(Message::Verdict(Verdict::WonShort(business::WonShort::sample()))),
+            "000003e90031333830303030313233340".to_owned() + "04d61696e205374203100"
+        );
+        assert_eq!(body(Message::Control(Control::Other(Control::RESTART, Bytes(Vec::new())))), "03");
     }
 
     #[test]

@@ -76,3 +76,24 @@ fields! {
         contacts: Counted<Contact> = Counted(vec![Contact::sample()]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    #[test]
+    fn a_question_of_full_size_fits_its_message() {
+        assert!(5 + MAX_QUESTION + MAX_CHOICES * (1 + MAX_CHOICE) <= 500);
+        assert!(MAX_CHOICES >= 2);
+    }
+
+    #[test]
+    fn no_entries_delete_all() {
+        let profile = Profile::default();
+        let mut c = Cursor::new(b"\0", 0, None);
+        let events = Events::take("events", &mut c, &Context::new(&profile));
+        assert_eq!(events, Ok(Events { events: Counted(Vec::new()) }));
+        assert!(Events::take("events", &mut Cursor::new(b"\x01", 0, None), &Context::new(&profile)).is_err());
+    }
+}
