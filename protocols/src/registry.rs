@@ -35,10 +35,13 @@ pub struct Protocol {
     pub down: Down,
 }
 
+/// Reads one whole raw frame to a device; its message as text.
+pub type ReadDown = fn(&[u8], &Profile, Option<&mut Trace>) -> Result<String, Fault>;
+
 /// What tools do with frames to a device.
 pub struct Down {
     /// Read one whole raw frame; its message as text, for a person.
-    pub read: fn(&[u8], &Profile, Option<&mut Trace>) -> Result<String, Fault>,
+    pub read: ReadDown,
     /// One frame of each kind.
     pub samples: fn() -> Vec<Vec<u8>>,
     /// Whether each sample, written and read again, is the same; else what is not.

@@ -221,7 +221,7 @@ impl Desk {
             Some(driver) if driver.driver_id != driver_id => Err(format!("driver {} is signed on", driver.driver_id)),
             Some(driver) => {
                 driver.authorized = Some(authorized);
-                driver.name = name.map(str::to_owned).or(driver.name.take());
+                driver.name = name.map(str::to_owned).or_else(|| driver.name.take());
                 Ok(())
             }
             None => {
@@ -342,7 +342,7 @@ impl Desk {
         if let Some(driver) = &self.driver {
             order.driver_id = order.driver_id.take().or_else(|| Some(driver.driver_id.clone()));
             let same = order.driver_id.as_deref() == Some(&driver.driver_id);
-            order.authorized = order.authorized.or(driver.authorized.filter(|_| same));
+            order.authorized = order.authorized.or_else(|| driver.authorized.filter(|_| same));
         }
         let known = self.orders.find(names)?;
         order.order_id = Some(known.order_id.as_str().to_owned());

@@ -171,7 +171,7 @@ impl Orders {
         let taken = |n: u64| self.0.iter().any(|o| o.token == Some(n) || canonical(&o.order_id) == Some(n));
         // fewer orders than MAX_ORDERS are known, so one of as many numbers and one is free, unless the protocol has fewer
         let free = (0..=MAX_ORDERS as u64).map(|i| first.wrapping_add(i) % max.max(1) + 1).find(|n| !taken(*n));
-        let token = free.unwrap_or(first % max.max(1) + 1);
+        let token = free.unwrap_or_else(|| first % max.max(1) + 1);
         self.entry(id).token = Some(token);
         token
     }
@@ -212,7 +212,9 @@ impl DriverNow {
     pub(super) fn after(now: Option<Self>, event: &Driver, at: Timestamp) -> Option<Self> {
         match (event.action, &event.driver_id) {
             (DriverAction::SignOn, Some(id)) => match now {
-                Some(same) if same.driver_id == *id => Some(Self { name: event.name.clone().or(same.name), ..same }),
+                Some(same) if same.driver_id == *id => {
+                    Some(Self { name: event.name.clone().or(same.name), since: same.since.or(event.time).or(Some(at)), ..same })
+                }
                 _ => Some(Self {
                     driver_id: id.clone(),
                     name: event.name.clone(),
