@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn record() -> Vec<u8> {
-        let mut record = b"BT0001110000001\0\0\0\0\0\0\0110101199001010000\0".to_vec();
+        let mut record = b"BT0001110000001\0\0\0\0\0\0\x00110101199001010000\0".to_vec();
         record.extend(unhex("2603012350 0015 000123 0056 000010 0130 000235 00000c01 00").unwrap());
         record
     }

@@ -260,8 +260,14 @@ impl Jt905 {
                 step.emit(&mut source, Body::Position(*report));
             }
             Content::Batch(batch) => store_batch(header, *batch, step),
-            Content::Driver(driver) => step.emit(&mut source, Body::Driver(driver)),
-            Content::Order(order, business) => return ordered(header, order, business, &mut source, step),
+            Content::Driver(mut driver) => {
+                driver.position.iter_mut().for_each(|place| correct_time(place, step.now()));
+                step.emit(&mut source, Body::Driver(driver));
+            }
+            Content::Order(mut order, business) => {
+                order.position.iter_mut().for_each(|place| correct_time(place, step.now()));
+                return ordered(header, order, business, &mut source, step);
+            }
             Content::Event(event) => return happened(header, event, &mut source, step),
             Content::Data(data) => {
                 if let Carried::Values(values) = &data.content {
@@ -495,6 +501,17 @@ mod tests {
         let once = line.turn.events[0].id;
         line.receive(id::STORED_POSITIONS, 2, &POSITION.repeat(2));
         assert_eq!(line.turn.events.iter().map(|e| e.id).collect::<Vec<_>>(), [once; 2]);
+    }
+
+    /// Some terminals call themselves by their telephone number; only a port of their own tells them from JT/T 808.
+    #[test]
+    fn accepts_a_telephone_number_for_an_id() {
+        let mut line = Line::new(0);
+        let mut bytes = Vec::new();
+        reply::frame(&mut bytes, Isu([0x01, 0x38, 0, 0, 0x11, 0x11]), id::HEARTBEAT, 1, &[]);
+        assert_eq!(line.session.receive(&bytes, now(), &mut line.turn), bytes.len());
+        assert_eq!(line.session.device_id().map(|id| id.as_str()), Some("13800001111"));
+        assert_eq!(frame::probe(&bytes), Probe::No);
     }
 
     #[test]

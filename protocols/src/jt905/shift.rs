@@ -98,7 +98,7 @@ mod tests {
     /// Position, licence, certificate and plate of nobody.
     fn who() -> Vec<u8> {
         let mut body = unhex("00000000 00000100 016d5500 0429bce8 0000 00 260301080000").unwrap();
-        body.extend(b"110000001\0\0\0\0\0\0\0110101199001010000\0BT0001");
+        body.extend(b"110000001\0\0\0\0\0\0\x00110101199001010000\0BT0001");
         body
     }
 

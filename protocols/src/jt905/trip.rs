@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn meter(alighting: &str) -> Vec<u8> {
-        let mut block = b"BT0001110000001\0\0\0\0\0\0\0110101199001010000\0".to_vec();
+        let mut block = b"BT0001110000001\0\0\0\0\0\0\x00110101199001010000\0".to_vec();
         block.extend(unhex("2603012350").unwrap());
         block.extend(unhex(alighting).unwrap());
         block.extend(unhex("000123 0056 000010 0130 000235 00000c01 00").unwrap());

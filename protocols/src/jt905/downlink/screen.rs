@@ -80,12 +80,17 @@ fields! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jt905::dialect;
     use crate::profile::Profile;
 
     #[test]
     fn a_question_of_full_size_fits_its_message() {
-        assert!(5 + MAX_QUESTION + MAX_CHOICES * (1 + MAX_CHOICE) <= 500);
-        assert!(MAX_CHOICES >= 2);
+        let choice = |id| Choice { id, text: Text::new(&[b'x'; MAX_CHOICE - 1]) };
+        let choices = (1..).take(MAX_CHOICES).map(choice).collect();
+        let question = Question { flags: 0, id: 1, text: Text::new(&[b'y'; MAX_QUESTION - 1]), choices: Many(choices) };
+        let mut out = Vec::new();
+        question.put(&mut out, dialect::find(None));
+        assert!(out.len() <= 500 && out.len() + 1 + MAX_CHOICE > 500, "{}", out.len());
     }
 
     #[test]
