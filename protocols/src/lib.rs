@@ -31,8 +31,9 @@ pub mod registry;
 pub mod script;
 pub mod session;
 pub mod time;
+pub mod tk103;
 pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL, &jt905::PROTOCOL];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL, &jt905::PROTOCOL, &tk103::PROTOCOL];
