@@ -18,10 +18,22 @@ pub(super) struct Dialect {
     pub(super) answers_all: bool,
     /// Bytes of its `$` frames; else they are told from what follows.
     pub(super) binary_length: Option<usize>,
+    /// Whether it may have a dispatch screen.
+    pub(super) screen: bool,
+    /// Whether it takes the bare words of short messages, and tells its parameters only to them.
+    pub(super) bare_words: bool,
 }
 
-const COMMON: Dialect =
-    Dialect { name: "", bits: &[], ignored: 0, user_alarms: false, answers_all: false, binary_length: None };
+const COMMON: Dialect = Dialect {
+    name: "",
+    bits: &[],
+    ignored: 0,
+    user_alarms: false,
+    answers_all: false,
+    binary_length: None,
+    screen: true,
+    bare_words: false,
+};
 
 static COMMON_READINGS: Dialect = COMMON;
 
@@ -35,14 +47,17 @@ static DIALECTS: &[Dialect] = &[
     Dialect { name: "binary51", binary_length: Some(51), ..COMMON },
     // units whose word at rest is EFFFBFFF: bits 14 and 28 are always zero
     Dialect { name: "efffbfff", ignored: 1 << 14 | 1 << 28, ..COMMON },
-    Dialect { name: "lkgps", bits: status::LKGPS, ..COMMON },
+    Dialect { name: "lkgps", bits: status::LKGPS, screen: false, ..COMMON },
+    // trackers: what only a screen could show is refused at once, not left unanswered
+    Dialect { name: "no_screen", screen: false, ..COMMON },
     Dialect { name: "r12", answers_all: true, ..COMMON },
+    Dialect { name: "sinotrack", screen: false, bare_words: true, ..COMMON },
     Dialect { name: "tianhe", bits: status::TIANHE, user_alarms: true, ..COMMON },
 ];
 
 /// The names, for the registry.
 pub(super) const NAMES: &[&str] =
-    &["binary32", "binary45", "binary46", "binary47", "binary48", "binary51", "efffbfff", "lkgps", "r12", "tianhe"];
+    &["binary32", "binary45", "binary46", "binary47", "binary48", "binary51", "efffbfff", "lkgps", "no_screen", "r12", "sinotrack", "tianhe"];
 
 impl Dialect {
     /// The dialect of a profile, else the common readings.

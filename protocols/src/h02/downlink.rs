@@ -17,7 +17,7 @@ use crate::time::Timestamp;
 
 /// A message to a device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Downlink {
+pub(super) struct Downlink {
     pub(super) maker: Maker,
     pub(super) id: Id,
     pub(super) say: Say,
@@ -25,7 +25,7 @@ pub struct Downlink {
 
 /// What it says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Say {
+pub(super) enum Say {
     /// `V4`: a report of this type was received at this time.
     Received(Report, Timestamp),
     /// The heartbeat came back.
@@ -38,16 +38,14 @@ pub enum Say {
 
 /// Reports that wait for their acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the protocol's own keywords")]
-pub enum Report {
+pub(super) enum Report {
     V1,
     Nbr,
 }
 
 /// Heartbeats that wait for their echo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the protocol's own keywords")]
-pub enum Beat {
+pub(super) enum Beat {
     V0,
     Htbt,
 }
@@ -70,7 +68,7 @@ impl Beat {
 
 /// Text that can stand in a sentence: printable ASCII without its marks, commas allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(String);
+pub(super) struct Words(String);
 
 /// Longest parameters, bytes: an address, a number and a password fit many times.
 const MAX_WORDS: usize = 256;
@@ -90,7 +88,7 @@ impl Words {
 
 /// Commands.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Order {
+pub(super) enum Order {
     /// `R12`: a report was received.
     Received,
     /// `S20`: cut the fuel or give it back at once; or cut it when the engine stands, by these parameters.
@@ -136,7 +134,7 @@ pub enum Order {
 
 /// What `S20` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fuel {
+pub(super) enum Fuel {
     /// Cut.
     Cut,
     /// Give back.
@@ -181,6 +179,9 @@ pub(super) static PLAIN: &[(&str, &str)] = &[
 /// Bare words that are known: the status request, and what passes on a short message.
 const BARE: [&str; 3] = ["CXZT", "555", "666"];
 
+/// The word that shows a text.
+pub(super) const SHOW: &str = "I1";
+
 /// The kind of interval that `S71` sets.
 const REPORTS: u32 = 22;
 
@@ -208,12 +209,13 @@ impl Downlink {
             Order::CentralLock(false),
             Order::SpeedLimits { max_kn: 60, min_kn: 0, lasting_s: 10 },
             Order::Server { address: [192, 0, 2, 1], port: 5013, last: words("10") },
-            Order::Show(ScreenText::new("去 Main St 5?").0),
+            Order::Show(ScreenText::new(b"\xC8\xA5 Main St 5?").0),
         ];
         let plain = PLAIN.iter().flat_map(|(word, _)| ["", "1,2"].map(|parameters| Order::Plain(word, words(parameters))));
-        let bare = BARE.map(|text| Say::Bare(words(text)));
-        let says = received.into_iter().chain(echoes).chain(orders.into_iter().chain(plain).map(command)).chain(bare);
-        says.map(|say| Self { maker, id, say }).collect()
+        let says = received.into_iter().chain(echoes).chain(orders.into_iter().chain(plain).map(command));
+        let framed = says.map(|say| Self { maker, id, say });
+        let bare = BARE.map(|text| Self { maker, id: Id::NONE, say: Say::Bare(words(text)) });
+        framed.chain(bare).collect()
     }
 
     /// Write it.
@@ -223,7 +225,9 @@ impl Downlink {
         }
         out.push(b'*');
         out.extend_from_slice(self.maker.bytes());
-        field(out, self.id.as_str().as_bytes());
+        // a command to whoever is at the other end
+        let nobody = self.id.is_none() && matches!(self.say, Say::Command(..));
+        field(out, if nobody { b"0000" } else { self.id.as_str().as_bytes() });
         match &self.say {
             Say::Received(report, at) => {
                 field(out, b"V4");
@@ -415,7 +419,7 @@ impl Order {
             Self::CentralLock(_) => "S6",
             Self::SpeedLimits { .. } => "S14",
             Self::Server { .. } => "S23",
-            Self::Show(_) => "I1",
+            Self::Show(_) => SHOW,
             Self::Plain(word, _) => word,
         }
     }
@@ -528,7 +532,7 @@ mod tests {
             sample.write(&mut out);
             let mut trace = Trace::default();
             let again = Downlink::read(&out, Some(&mut trace)).unwrap_or_else(|e| panic!("{sample:?}: {e}"));
-            assert_eq!(again.say, sample.say);
+            assert_eq!(again, sample);
             assert!(!trace.title.is_empty() && !trace.fields.is_empty(), "{sample:?}");
         }
     }

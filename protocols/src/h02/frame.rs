@@ -239,6 +239,11 @@ fn time_exists(hour: u8, minute: u8, second: u8) -> bool {
     within(hour, 24) && within(minute, 60) && within(second, 60)
 }
 
+/// Whether models are known to have frames of this length.
+pub(super) fn is_known_length(id: usize, length: usize) -> bool {
+    if id == 8 { length == LONG_ID } else { LENGTHS.contains(&length) }
+}
+
 /// Whether the id of a `$` frame has five bytes or eight.
 pub(super) fn id_bytes(input: &[u8]) -> usize {
     if begins_with_id(input, 5) == Begins::No { 8 } else { 5 }
@@ -265,18 +270,20 @@ fn text(input: &[u8]) -> Cut<'_> {
 
 fn binary(input: &[u8], known: Option<Known>, quiet: bool) -> Cut<'_> {
     let id = id_bytes(input);
-    if let Some(known) = known.filter(|known| known.id == id) {
-        return fixed(input, known.length, BINARY);
-    }
+    let known = known.filter(|known| known.id == id).map(|known| known.length);
     let lengths: &[usize] = if id == 8 { &[LONG_ID] } else { &LENGTHS };
     let have = input.len();
-    for at in SHORT..=MAX_BINARY.min(have) {
+    // where the length is known a frame may still be a shorter one, and what is behind it is of no interest
+    for at in SHORT..known.map_or(MAX_BINARY + 1, |length| length).min(have + 1) {
         let rest = input.get(at..).unwrap_or_default();
         match next_begins(rest) {
             Begins::Yes => return frame(input, without_line_end(input, at, lengths), BINARY),
             Begins::Perhaps if !quiet => return Cut::More,
             _ => {}
         }
+    }
+    if let Some(length) = known {
+        return fixed(input, length, BINARY);
     }
     if have < MAX_BINARY + BEGINNING && !quiet {
         return Cut::More;

@@ -7,7 +7,7 @@ pub(super) const MAX_ID: usize = 20;
 
 /// The two letters behind the star. A device listens to its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Maker([u8; 2]);
+pub(super) struct Maker([u8; 2]);
 
 impl Maker {
     /// What most makers use, and what binary frames do not say.
@@ -26,7 +26,7 @@ impl Maker {
 
 /// An identity as the device writes it, without an allocation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Id {
+pub(super) struct Id {
     text: [u8; MAX_ID],
     length: u8,
 }

@@ -14,9 +14,10 @@
 //!
 //! `frame` finds frames, `fields` and `binary` read what stands in them, `position` and `network` the sentences, `status` the
 //! bits; `dialect` holds what some makers' units do unlike the others, `message` puts a message together, `session` acts on it,
-//! `downlink` and `screen` say what goes to the device.
+//! `commands` puts commands into words, `downlink` and `screen` write and read them.
 
 mod binary;
+mod commands;
 mod dialect;
 mod downlink;
 mod fields;

@@ -80,6 +80,9 @@ fn located(f: &mut Fields<'_, '_, '_>, facts: &mut Facts) -> Result<(), Fault> {
     if let Some((latitude, longitude)) = place {
         (report.latitude, report.longitude) = (Some(latitude), Some(longitude));
         facts.located = true;
+    } else if let Some((latitude, longitude)) = latitude.zip(longitude).filter(|place| *place != (0.0, 0.0)) {
+        report.attributes.set("latitude_raw", latitude);
+        report.attributes.set("longitude_raw", longitude);
     }
     report.speed_kmh = f.number("speed_kn")?.map(|knots| geo::round(knots * geo::KMH_PER_KNOT, 3));
     report.course_deg = f.number("course_deg")?.filter(|course| (0.0..=360.0).contains(course));
@@ -288,21 +291,27 @@ pub(super) fn answer<'f>(f: &mut Fields<'f, '_, '_>, context: &Context<'_>) -> R
     }
 }
 
-/// Where `hhmmss,A,lat,N` begins: three fields before the first hemisphere that has a coordinate before it.
+/// Where `hhmmss,A,lat` begins: at a time or nothing, before a validity and a latitude or nothing, with as many fields
+/// behind it as a place has. The latitude tells a place from parameters, so an empty one is believed only behind a validity.
 fn place_within(rest: &[u8]) -> Option<usize> {
+    /// Validity, place, hemispheres, speed, course.
+    const FIELDS: usize = 7;
     let mut at = 0;
-    let mut starts = [None; 3];
-    let mut before: &[u8] = &[];
-    for field in rest.split(|b| *b == b',') {
-        let [third, ..] = starts;
-        if matches!(field, b"N" | b"S") && coordinate(before).is_some() && third.is_some() {
-            return third;
+    loop {
+        let here = rest.get(at..)?;
+        let mut fields = here.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        let time = fields.next()?;
+        let (validity, latitude) = (fields.next()?, fields.next()?);
+        let begins = (time.is_empty() || pairs(time).is_some())
+            && match validity {
+                b"A" | b"V" | b"B" => latitude.is_empty() || coordinate(latitude).is_some(),
+                _ => coordinate(latitude).is_some() && matches!(fields.next(), Some(b"N" | b"S")),
+            };
+        if begins && here.iter().filter(|b| **b == b',').count() >= FIELDS {
+            return Some(at);
         }
-        starts = [starts[1], starts[2], Some(at)];
-        before = field.trim_ascii();
-        at += field.len() + 1;
+        at += here.iter().position(|b| *b == b',')? + 1;
     }
-    None
 }
 
 #[cfg(test)]
@@ -373,9 +382,10 @@ mod tests {
 
     #[test]
     fn the_place_in_an_answer() {
-        assert_eq!(place_within(b"DONE,130305,050316,A,2212.8745,N,1,E"), Some(12));
-        assert_eq!(place_within(b"130305,050316,A,2212.8745,N"), Some(7));
+        assert_eq!(place_within(b"DONE,130305,050316,A,2212.8745,N,11346.6574,E,14.28,028,010326"), Some(12));
+        assert_eq!(place_within(b"130305,050316,,2212.8745,N,11346.6574,E,14.28,028"), Some(7));
+        assert_eq!(place_within(b"OK,pass_word,130305,050316,V,,,,,,,010326,FFFFFBFD"), Some(20));
         assert_eq!(place_within(b"034313,1,1"), None);
-        assert_eq!(place_within(b"N,N,N,S"), None);
+        assert_eq!(place_within(b"N,N,N,S,,,,,,,,,"), None);
     }
 }

@@ -13,35 +13,36 @@ pub(super) const MAX_SCREEN: usize = 900;
 const P2: u32 = 0;
 
 /// A text as the screen gets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScreenText {
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct ScreenText {
     p2: u32,
     units: Vec<u8>,
 }
 
 impl ScreenText {
-    /// What the screen can show of this text, and whether that is all of it. Characters that GBK has not become `?`.
-    pub(super) fn new(text: &str) -> (Self, bool) {
-        let mut units = Vec::with_capacity(text.len() * 2);
-        let mut whole = true;
-        let mut one = [0; 4];
-        for character in text.chars() {
+    /// As much of a text in GBK as fits, and whether that is all of it.
+    pub(super) fn new(gbk: &[u8]) -> (Self, bool) {
+        let mut units = Vec::with_capacity(gbk.len() * 2);
+        let mut rest = gbk;
+        while let [first, after @ ..] = rest {
             if units.len() + 2 > MAX_SCREEN {
-                whole = false;
                 break;
             }
-            let character = if character.is_control() { ' ' } else { character };
-            match *text::encode(character.encode_utf8(&mut one), Charset::Gbk) {
-                [ascii] => units.extend_from_slice(&[0, ascii]),
-                [high, low] => units.extend_from_slice(&[high, low]),
-                _ => units.extend_from_slice(&[0, b'?']),
-            }
+            let (unit, after) = match (first, after) {
+                (0x81..=0xFE, [second, after @ ..]) => ([*first, *second], after),
+                (b' '..=b'~', _) => ([0, *first], after),
+                // line feeds, and the one byte of GBK that is neither ASCII nor the first of two
+                (b'\n', _) => ([0, b' '], after),
+                _ => ([0, b'?'], after),
+            };
+            units.extend_from_slice(&unit);
+            rest = after;
         }
-        (Self { p2: P2, units }, whole)
+        (Self { p2: P2, units }, rest.is_empty())
     }
 
     /// The text for a person.
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut plain = Vec::with_capacity(self.units.len());
         for unit in self.units.chunks(2) {
             match *unit {
@@ -79,12 +80,18 @@ impl ScreenText {
     }
 }
 
+impl std::fmt::Debug for ScreenText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.text())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cursor::Cursor;
 
-    fn written(text: &str) -> Vec<u8> {
+    fn written(text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         ScreenText::new(text).0.write(&mut out);
         out
@@ -92,13 +99,13 @@ mod tests {
 
     #[test]
     fn characters_take_two_bytes() {
-        assert_eq!(written("A京"), b",0,0,4,\0A\xBE\xA9");
-        assert_eq!(ScreenText::new("A\n🚕").0.text(), "A ?");
+        assert_eq!(written(b"A\xBE\xA9"), b",0,0,4,\0A\xBE\xA9");
+        assert_eq!(ScreenText::new(b"A\n\x80\xBE").0.text(), "A ??");
     }
 
     #[test]
     fn a_long_text_is_cut_between_characters() {
-        let (text, whole) = ScreenText::new(&"京".repeat(1000));
+        let (text, whole) = ScreenText::new(&b"\xBE\xA9".repeat(1000));
         assert!(!whole);
         assert_eq!(text.text().chars().count(), MAX_SCREEN / 2);
     }

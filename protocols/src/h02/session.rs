@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::command::Command;
 use crate::cursor::Trace;
+use crate::desk::{Confirms, Emitted, Errand, OrderRef, OrderStage, Plan, Unfit, Verdict};
 use crate::event::{Actor, Body, Data, DataKind, Order, OrderAction, Reason, Report};
 use crate::fault::{Fault, FaultKind};
+use crate::h02::commands::{self, Shown, Writer, key_of};
 use crate::h02::dialect::Dialect;
 use crate::h02::downlink::{self, Beat, Downlink, Say};
+use crate::h02::fields::pairs;
 use crate::h02::frame::{self, Known};
 use crate::h02::identity::{Id, Maker};
 use crate::h02::message::{self, Content, Facts, Head, Key, Message};
@@ -25,9 +31,15 @@ pub(super) struct H02 {
     id: Id,
     /// The length of its `$` frames, once that is certain.
     known: Option<Known>,
-    /// The length of its last one, if only a silence showed it.
-    by_silence: Option<Known>,
+    /// The length of its last one, while that is not.
+    last: Option<Known>,
     picture: Option<Box<Picture>>,
+    /// What the screen shows.
+    shown: Shown,
+    /// The last key that decided an offer, as its message has it.
+    pressed: Option<Box<[u8]>>,
+    /// Second of the day that the last command has.
+    last_time: Option<u32>,
 }
 
 /// What is needed to acknowledge a message.
@@ -59,7 +71,7 @@ impl Wire for H02 {
     type Ack = Ack;
 
     fn new(_: SessionId) -> Self {
-        Self { maker: Maker::COMMON, id: Id::NONE, known: None, by_silence: None, picture: None }
+        Self { maker: Maker::COMMON, id: Id::NONE, known: None, last: None, picture: None, shown: Shown::Offer, pressed: None, last_time: None }
     }
 
     fn probe(head: &[u8]) -> Probe {
@@ -78,29 +90,27 @@ impl Wire for H02 {
         let Message { head, content } = message;
         if let Err(fault) = self.identify(&head, step) {
             // an echo is about the line, not about a report
-            return Answer::Rejected(fault, ack(&head, step).filter(|ack| matches!(ack.what, What::Echo(_))));
+            return Answer::Rejected(fault, self.ack(&head, step).filter(|ack| matches!(ack.what, What::Echo(_))));
         }
         self.learn(&head, step.profile());
         if head.form == frame::OPEN_TEXT || head.form == frame::BINARY_BEGINNING {
             step.tolerate(FaultKind::Length);
         }
-        let ack = ack(&head, step);
+        let ack = self.ack(&head, step);
         match content {
             Content::Nothing => Answer::Handled(Handled::Heartbeat, ack),
             Content::Report(facts) => {
                 let mut source = source(&head, &facts);
                 if report(facts, &mut source, step) { Answer::Stored(ack) } else { Answer::Handled(Handled::Heartbeat, ack) }
             }
-            Content::Answer { command, words, facts } => {
-                answered(&head, command, words, facts, step);
-                Answer::Stored(ack)
-            }
-            Content::Key { key, facts } => {
-                pressed(&head, key, facts, step);
-                Answer::Stored(ack)
-            }
+            Content::Answer { command, words, facts } => answered(&head, command, words, facts, ack, step),
+            Content::Key { key, facts } => self.pressed(&head, key, facts, ack, step),
             Content::Text(words) => {
-                step.emit(&mut Source::undated(head.message_type(), head.body, None), Body::Data(Box::new(Data::text(DataKind::Text, words))));
+                if step.answer(commands::SMS, Verdict::Done(Some(Value::String(words.clone())))) {
+                    return Answer::Handled(Handled::Answer, ack);
+                }
+                let data = Body::Data(Box::new(Data::text(DataKind::Text, words)));
+                step.emit(&mut Source::undated(head.message_type(), head.body, None), data);
                 Answer::Stored(ack)
             }
             Content::Bytes(data, bytes) => {
@@ -116,7 +126,7 @@ impl Wire for H02 {
             // a length that leads to what cannot be read is none
             self.known = None;
         }
-        message::head(frame, None).ok().and_then(|head| ack(&head, step))
+        message::head(frame, None).ok().and_then(|head| self.ack(&head, step))
     }
 
     fn acknowledge(&mut self, ack: Ack, delivery: Delivery, _: &Link, now: Now, out: &mut Outgoing) {
@@ -144,9 +154,125 @@ impl Wire for H02 {
             picture.give_up(step);
         }
     }
+
+    type Downlink = Downlink;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+
+    fn samples() -> Vec<Downlink> {
+        Downlink::samples()
+    }
+
+    fn encode(&self, downlink: &Downlink, _: &Link, out: &mut Vec<u8>) {
+        downlink.write(out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        Downlink::read(raw, trace)
+    }
+
+    fn seal(_: u8, content: &[u8], out: &mut Vec<u8>) {
+        // no form has a checksum, and the content holds the marks
+        out.extend_from_slice(content);
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        let writer = Writer { maker: self.maker, id: self.addressee(errand.link()), time: self.next_time(errand.now()) };
+        let (plan, shown) = writer.plan(command, errand)?;
+        self.shown = shown.unwrap_or_else(|| std::mem::replace(&mut self.shown, Shown::Offer));
+        Ok(plan)
+    }
+
+    fn one_offer(&self, _: &Profile) -> bool {
+        true
+    }
 }
 
 impl H02 {
+    /// A key of the dispatch screen. OK accepts what is offered and CLR declines it; else the key is about what was shown last.
+    fn pressed(&mut self, head: &Head<'_>, key: Key, facts: Facts, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
+        let mut source = source(head, &facts);
+        let undecided = step.link().desk().is_some_and(|desk| desk.open_orders().any(|o| o.stage == OrderStage::Offered));
+        let code = match key {
+            Key::Ok => Key::OK,
+            Key::Clear => Key::CLEAR,
+            Key::Other(code) => {
+                let mut attributes = facts.report.attributes;
+                attributes.set("key", code);
+                let data = Data::values(DataKind::Unknown, attributes, head.body.len());
+                step.emit(&mut source, Body::Data(Box::new(data)));
+                return Answer::Stored(ack);
+            }
+        };
+        // the same press, sent again because a unit does not know whether it was heard
+        let again = self.pressed.as_deref() == Some(head.body);
+        let answers = |number, verdict, step: &mut Step<'_>| step.answer(Shown::key(number), verdict);
+        let (action, reason) = match &self.shown {
+            Shown::Won(number) if !undecided && !again => {
+                answers(*number, Verdict::Done(None), step);
+                (OrderAction::Read, None)
+            }
+            Shown::Text(number) if !undecided && !again => {
+                if answers(*number, Verdict::Done(None), step) {
+                    return Answer::Handled(Handled::Answer, ack);
+                }
+                return unmatched(code, facts, head, &mut source, ack, step);
+            }
+            Shown::Question(number, ids) if !undecided && !again => {
+                let [ok, clear] = ids;
+                let chosen = if key == Key::Ok { ok } else { clear };
+                let verdict = chosen.clone().map_or(Verdict::Refused(None), |id| Verdict::Done(Some(Value::String(id))));
+                if answers(*number, verdict, step) {
+                    return Answer::Handled(Handled::Answer, ack);
+                }
+                return unmatched(code, facts, head, &mut source, ack, step);
+            }
+            _ if key == Key::Ok => (OrderAction::Accepted, None),
+            _ => (OrderAction::Declined, Some(Reason::Driver)),
+        };
+        if matches!(action, OrderAction::Accepted | OrderAction::Declined) {
+            self.pressed = Some(head.body.into());
+        }
+        let order = Order { reason, attributes: facts.report.attributes, ..Order::of(action, Actor::Driver) };
+        match step.emit_order(&mut source, order, OrderRef::Only) {
+            Emitted::Stored => Answer::Stored(ack),
+            Emitted::Repeat => Answer::Handled(Handled::Repeat, ack),
+        }
+    }
+
+    /// What a message is answered with.
+    fn ack(&self, head: &Head<'_>, step: &Step<'_>) -> Option<Ack> {
+        let what = if let Some(report) = downlink::Report::of(head.word) {
+            What::Received(report)
+        } else if let Some(beat) = Beat::of(head.word) {
+            What::Echo(beat)
+        } else {
+            let silent = matches!(head.word, "" | "LINK" | "XT" | "SMS" | "V4" | "P");
+            (Dialect::of(step.profile()).answers_all && !silent).then_some(What::Short)?
+        };
+        // an echo is what was sent; what names nobody is from whoever is known
+        let named = matches!(what, What::Echo(_)) || !head.id.is_none();
+        let maker = if matches!(head.form, frame::TEXT | frame::OPEN_TEXT) { head.maker } else { self.maker };
+        Some(Ack { maker, id: if named { head.id } else { self.addressee(step.link()) }, what })
+    }
+
+    /// The id as the device writes it, else as it is known.
+    fn addressee(&self, link: &Link) -> Id {
+        let known = || link.device_id().and_then(|id| Id::of(id.as_str().as_bytes()));
+        if self.id.is_none() { known().unwrap_or(Id::NONE) } else { self.id }
+    }
+
+    /// A time of day for a command: now, or the next second that no command of this connection has.
+    fn next_time(&mut self, now: Now) -> [u8; 3] {
+        let c = now.utc.civil(0);
+        let this = (u32::from(c.hour) * 60 + u32::from(c.minute)) * 60 + u32::from(c.second);
+        let ahead = |last: u32| (last + DAY_S - this) % DAY_S;
+        // a last command up to a minute ahead came in the same burst; more is yesterday's
+        let time = self.last_time.filter(|last| ahead(*last) < BURST_S).map_or(this, |last| (last + 1) % DAY_S);
+        self.last_time = Some(time);
+        [time / 3600, time / 60 % 60, time % 60].map(|n| n as u8)
+    }
+
     /// Every frame but `X` says who it is; one that does not belongs to the connection.
     fn identify(&mut self, head: &Head<'_>, step: &mut Step<'_>) -> Result<(), Fault> {
         let same = head.id == self.id && step.link().device_id().is_some();
@@ -160,8 +286,8 @@ impl H02 {
         Ok(())
     }
 
-    /// Remember how long this unit's `$` frames are: when the profile says so, when the next frame showed it, or when two
-    /// silences agreed.
+    /// Remember how long this unit's `$` frames are: when the profile says so, when the next frame shows a length that models
+    /// are known to have, or when two frames agree.
     fn learn(&mut self, head: &Head<'_>, profile: &Profile) {
         let id = head.at.saturating_sub(1);
         let length = Dialect::of(profile).binary_length.filter(|_| id == 5);
@@ -170,10 +296,10 @@ impl H02 {
             return;
         }
         let this = Known { id, length: head.length };
+        let certain = head.form == frame::BINARY && frame::is_known_length(id, head.length);
         match head.form {
-            frame::BINARY => self.known = Some(this),
-            frame::BINARY_BY_SILENCE if self.by_silence == Some(this) => self.known = Some(this),
-            frame::BINARY_BY_SILENCE => self.by_silence = Some(this),
+            frame::BINARY | frame::BINARY_BY_SILENCE if certain || self.last == Some(this) => self.known = Some(this),
+            frame::BINARY | frame::BINARY_BY_SILENCE => self.last = Some(this),
             _ => {}
         }
     }
@@ -211,17 +337,17 @@ impl H02 {
     }
 }
 
-/// What a message is answered with.
-fn ack(head: &Head<'_>, step: &Step<'_>) -> Option<Ack> {
-    let what = if let Some(report) = downlink::Report::of(head.word) {
-        What::Received(report)
-    } else if let Some(beat) = Beat::of(head.word) {
-        What::Echo(beat)
-    } else {
-        let silent = matches!(head.word, "" | "LINK" | "XT" | "SMS" | "V4" | "P");
-        (Dialect::of(step.profile()).answers_all && !silent).then_some(What::Short)?
-    };
-    Some(Ack { maker: head.maker, id: head.id, what })
+/// A day.
+const DAY_S: u32 = 24 * 3600;
+/// Commands are at most [`crate::desk::MAX_WAITING`] and [`crate::desk::MAX_OPEN`] at once, each a second after the one before.
+const BURST_S: u32 = 60;
+
+/// A key about something that waits for no answer.
+fn unmatched(code: u16, facts: Facts, head: &Head<'_>, source: &mut Source<'_>, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
+    let mut attributes = facts.report.attributes;
+    attributes.set("key", code);
+    step.emit_unmatched(source, attributes, head.body.len());
+    Answer::Stored(ack)
 }
 
 /// Emit a report. False if it says nothing.
@@ -259,54 +385,37 @@ fn correct_time(report: &mut Report, now: Now) {
     }
 }
 
-/// A command was carried out. Its place is a place like others; without one the words are all there is.
-fn answered(head: &Head<'_>, command: &str, words: &[u8], mut facts: Facts, step: &mut Step<'_>) {
-    let words = String::from_utf8_lossy(words).into_owned();
-    let mut source = source(head, &facts);
-    if facts.report == Report::default() {
-        let mut data = Data::text(DataKind::Text, format!("{command},{words}"));
-        data.attributes.set("answered_command", command.to_owned());
-        return step.emit(&mut source, Body::Data(Box::new(data)));
-    }
-    facts.report.attributes.set("answered_command", command.to_owned());
-    facts.report.attributes.set("answer", words);
-    report(facts, &mut source, step);
+/// The times that an answer holds: that of its command is one of them.
+fn times(words: &[u8]) -> impl Iterator<Item = [u8; 3]> {
+    words.split(|b| *b == b',').filter_map(pairs)
 }
 
-/// A key of the dispatch screen: OK accepts what is offered, CLR declines it.
-fn pressed(head: &Head<'_>, key: Key, facts: Facts, step: &mut Step<'_>) {
+/// What an answer says besides that it is one.
+fn said(words: &[u8]) -> Option<Value> {
+    let rest = words.split(|b| *b == b',').filter(|word| pairs(word).is_none() && !matches!(*word, b"DONE" | b"OK" | b""));
+    let text = rest.map(String::from_utf8_lossy).collect::<Vec<_>>().join(",");
+    (!text.is_empty()).then_some(Value::String(text))
+}
+
+/// A command was carried out. Its place is a place like others; without one the words are all there is, and if they answer
+/// something of ours they are told there.
+fn answered(head: &Head<'_>, command: &str, words: &[u8], mut facts: Facts, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
+    let verdict = || if command == downlink::SHOW { Verdict::Delivered } else { Verdict::Done(said(words)) };
+    let ours = times(words).any(|time| step.answer(key_of(command, time), verdict()));
+    let words = String::from_utf8_lossy(words).into_owned();
     let mut source = source(head, &facts);
-    let (action, reason) = match key {
-        Key::Ok => (OrderAction::Accepted, None),
-        Key::Clear => (OrderAction::Declined, Some(Reason::Driver)),
-        Key::Other(code) => {
-            let mut attributes = facts.report.attributes;
-            attributes.set("key", code);
-            let data = Data::values(DataKind::Unknown, attributes, head.body.len());
-            return step.emit(&mut source, Body::Data(Box::new(data)));
-        }
-    };
-    let order = Order {
-        action,
-        actor: Actor::Driver,
-        order_id: None,
-        token: None,
-        command_id: None,
-        driver_id: None,
-        authorized: None,
-        reason,
-        time: None,
-        eta_s: None,
-        fare: None,
-        distance_m: None,
-        waiting_s: None,
-        started_at: None,
-        ended_at: None,
-        late: None,
-        position: None,
-        attributes: facts.report.attributes,
-    };
-    step.emit(&mut source, Body::Order(Box::new(order)));
+    if facts.report != Report::default() {
+        facts.report.attributes.set("answered_command", command.to_owned());
+        facts.report.attributes.set("answer", words);
+        report(facts, &mut source, step);
+    } else if ours {
+        return Answer::Handled(Handled::Answer, ack);
+    } else {
+        let mut data = Data::text(DataKind::Text, format!("{command},{words}"));
+        data.attributes.set("answered_command", command.to_owned());
+        step.emit(&mut source, Body::Data(Box::new(data)));
+    }
+    Answer::Stored(ack)
 }
 
 /// Where the ids of a message's events come from. The last byte of long binary frames counts records, so it is not of the body.
