@@ -219,9 +219,17 @@ mod tests {
 
     #[test]
     fn cells_are_told_where_they_are_whole() {
-        let (r, _) = read("24123456789001000005010326223257000611403040 0e000000fffffbffff0015060000002c01cc00262b0f170a".replace(' ', "").as_str());
+        let (r, _) = read(
+            "24123456789001000005010326223257000611403040 0e000000fffffbffff0015060000002c01cc00262b0f170a"
+                .replace(' ', "")
+                .as_str(),
+        );
         assert_eq!(r.cells, [Cell { mcc: 460, mnc: 0, lac: 0x262B, cid: 0x0F17, rssi: None }]);
-        let (r, _) = read("241234567890331905010326473296450401218082 8e009229ffe7fbffff0013350000007600e801ff3f00000004ec".replace(' ', "").as_str());
+        let (r, _) = read(
+            "241234567890331905010326473296450401218082 8e009229ffe7fbffff0013350000007600e801ff3f00000004ec"
+                .replace(' ', "")
+                .as_str(),
+        );
         assert!(r.cells.is_empty());
         assert_eq!(r.attributes.get("tail"), Some(&Value::Text("0013350000007600e801ff3f00000004ec".into())));
     }
@@ -240,7 +248,11 @@ mod tests {
 
     #[test]
     fn mileage_that_no_car_drives_stays_raw() {
-        let (r, _) = read("24123456789001000005010326223257000611403040 0e000000fffffbffff0002527765660600000000000000000049".replace(' ', "").as_str());
+        let (r, _) = read(
+            "24123456789001000005010326223257000611403040 0e000000fffffbffff0002527765660600000000000000000049"
+                .replace(' ', "")
+                .as_str(),
+        );
         assert_eq!((r.odometer_m, r.rssi), (None, Some(2)));
         assert!(r.attributes.get("mileage_raw").is_some());
     }

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::command::{Assign, Command, Kind, Question, SetParameters, Track};
-use crate::desk::{Confirms, Errand, Key, OrderStage, Plan, Unfit};
+use crate::desk::{Confirms, Errand, Key, OpenOrder, OrderStage, Plan, Unfit};
 use crate::h02::dialect::Dialect;
 use crate::h02::downlink::{Downlink, Fuel, Order, PLAIN, Say, Words};
 use crate::h02::identity::{Id, Maker};
@@ -15,6 +15,8 @@ use crate::h02::screen::ScreenText;
 use crate::outcome::EndingReason;
 use crate::parts::{template, text};
 use crate::profile::{Charset, TimeZone};
+use crate::time::Now;
+use crate::wire::Link;
 
 /// What can be said, and what the device says to it at best.
 pub(super) const COMMANDS: &[(&str, Confirms)] = &[
@@ -38,6 +40,10 @@ pub(super) const COMMANDS: &[(&str, Confirms)] = &[
 const SHOWN: u16 = u16::from_be_bytes(*b"K\0");
 /// An answer to bare words.
 pub(super) const SMS: Key = Key { kind: u16::from_be_bytes(*b"M\0"), number: 0 };
+/// The word that asks for the parameters.
+pub(super) const QUERY: &str = "S26";
+/// An answer to it that holds no time of a command.
+pub(super) const UNTIMED_QUERY: Key = Key { kind: u16::from_be_bytes(*b"Q\0"), number: 0 };
 /// Longest interval between reports, a day: beyond that a device looks dead.
 const MAX_INTERVAL_S: u32 = 86_400;
 
@@ -48,6 +54,12 @@ pub(super) fn key_of(word: &str, [hour, minute, second]: [u8; 3]) -> Key {
     let number = word.get(1..).and_then(|number| number.parse().ok()).unwrap_or(u8::MAX);
     let clock = (u64::from(hour) * 60 + u64::from(minute)) * 60 + u64::from(second);
     Key { kind: u16::from_be_bytes([letter, number]), number: clock }
+}
+
+/// Whether an offer waits for its key. One whose time is over is answered only while nothing else is shown.
+pub(super) fn undecided(link: &Link, now: Now) -> bool {
+    let waits = |o: &OpenOrder| o.stage == OrderStage::Offered && o.deadline.is_none_or(|deadline| now.utc < deadline);
+    link.desk().is_some_and(|desk| desk.open_orders().any(waits))
 }
 
 /// What the screen shows, as far as this connection knows.
@@ -126,7 +138,7 @@ impl Writer {
         // drivers of these screens are in China, whatever clock their devices have
         let zone = errand.profile().time_zone.unwrap_or(TimeZone::CHINA);
         let order_text = || template::order_text(&command.kind, errand.profile(), zone).unwrap_or_default();
-        let undecided = || errand.link().desk().is_some_and(|desk| desk.open_orders().any(|o| o.stage == OrderStage::Offered));
+        let undecided = || undecided(errand.link(), errand.now());
         let (plan, shown) = match &command.kind {
             Kind::OrderOffer(_) => (self.show(&order_text(), errand, Confirms::Answer)?, Some(Shown::Offer)),
             Kind::OrderAssign(Assign::Won(_)) => (self.show(&order_text(), errand, Confirms::Receipt)?, Some(Shown::Won(number))),
@@ -178,7 +190,9 @@ impl Writer {
                     let say = Say::Bare(Words::new(STATUS).ok_or(Unfit::Unsupported)?);
                     Plan::answer(Downlink { maker: Maker::COMMON, id: Id::NONE, say }, vec![SMS])
                 } else {
-                    Plan { ends: Confirms::Answer, ..self.words("S26", "")? }
+                    let mut plan = Plan { ends: Confirms::Answer, ..self.words(QUERY, "")? };
+                    plan.keys.push(UNTIMED_QUERY);
+                    plan
                 };
                 if query.names.is_some() {
                     plan.warnings.push("names: the protocol tells all of them".to_owned());
@@ -215,8 +229,9 @@ impl Writer {
             "armed" => Order::Arm(value.as_bool().ok_or_else(|| unfit("true or false is"))?),
             "speed_limits" => {
                 let list = value.as_array().map(Vec::as_slice);
-                let Some([Some(max_kn), Some(min_kn), Some(lasting_s)]) =
-                    list.and_then(|list| list.first_chunk::<3>().filter(|_| list.len() == 3)).map(|three| three.each_ref().map(number))
+                let Some([Some(max_kn), Some(min_kn), Some(lasting_s)]) = list
+                    .and_then(|list| list.first_chunk::<3>().filter(|_| list.len() == 3))
+                    .map(|three| three.each_ref().map(number))
                 else {
                     return Err(unfit("[most knots, least knots, seconds] is"));
                 };
@@ -245,7 +260,8 @@ const STATUS: &str = "CXZT";
 
 /// Report at another interval: so often, or until told otherwise.
 fn interval(track: &Track) -> Result<Order, Unfit> {
-    let interval_s = seconds(Some(track.interval_s.into())).ok_or_else(|| Unfit::Field("interval_s: 1 to 86400 seconds".to_owned()))?;
+    let interval_s =
+        seconds(Some(track.interval_s.into())).ok_or_else(|| Unfit::Field("interval_s: 1 to 86400 seconds".to_owned()))?;
     Ok(match track.duration_s {
         None => Order::ReportInterval(interval_s),
         Some(duration_s) => Order::Interval { interval_s, count: Some(duration_s.div_ceil(interval_s).max(1)) },
@@ -284,7 +300,8 @@ mod tests {
     #[test]
     fn keys_tell_words_and_times_apart() {
         let key = |word| key_of(word, [1, 2, 3]);
-        let words: Vec<_> = PLAIN.iter().map(|(word, _)| *word).chain(["S20", "D1", "S71", "S17", "SCF", "S6", "S14", "S23", "I1"]).collect();
+        let words: Vec<_> =
+            PLAIN.iter().map(|(word, _)| *word).chain(["S20", "D1", "S71", "S17", "SCF", "S6", "S14", "S23", "I1"]).collect();
         for (n, word) in words.iter().enumerate() {
             assert!(words.iter().skip(n + 1).all(|other| key(other) != key(word)), "{word}");
             assert!(key(word) != SMS && key(word).kind != SHOWN, "{word}");
@@ -295,7 +312,9 @@ mod tests {
     #[test]
     fn a_server_is_an_address_and_a_port() {
         assert!(server("192.0.2.1:5013").is_some());
-        assert!(server("192.0.2.1:5013,10").is_some_and(|order| matches!(order, Order::Server { last, .. } if last.as_str() == "10")));
+        assert!(
+            server("192.0.2.1:5013,10").is_some_and(|order| matches!(order, Order::Server { last, .. } if last.as_str() == "10"))
+        );
         for bad in ["192.0.2.1", "example.com:5013", "192.0.2.1:99999", ""] {
             assert_eq!(server(bad), None, "{bad}");
         }

@@ -56,8 +56,20 @@ static DIALECTS: &[Dialect] = &[
 ];
 
 /// The names, for the registry.
-pub(super) const NAMES: &[&str] =
-    &["binary32", "binary45", "binary46", "binary47", "binary48", "binary51", "efffbfff", "lkgps", "no_screen", "r12", "sinotrack", "tianhe"];
+pub(super) const NAMES: &[&str] = &[
+    "binary32",
+    "binary45",
+    "binary46",
+    "binary47",
+    "binary48",
+    "binary51",
+    "efffbfff",
+    "lkgps",
+    "no_screen",
+    "r12",
+    "sinotrack",
+    "tianhe",
+];
 
 impl Dialect {
     /// The dialect of a profile, else the common readings.

@@ -259,8 +259,10 @@ impl Downlink {
         let mut c = Cursor::new(raw, 0, trace.as_deref_mut());
         if raw.first() != Some(&b'*') {
             let text = c.take_rest("words");
-            let words = str::from_utf8(text).ok().map(str::trim_ascii).filter(|text| BARE.iter().any(|bare| text.starts_with(bare)));
-            let words = words.and_then(Words::new).ok_or_else(|| Fault::new(FaultKind::Value, 0, "no sentence and no bare words"))?;
+            let words =
+                str::from_utf8(text).ok().map(str::trim_ascii).filter(|text| BARE.iter().any(|bare| text.starts_with(bare)));
+            let words =
+                words.and_then(Words::new).ok_or_else(|| Fault::new(FaultKind::Value, 0, "no sentence and no bare words"))?;
             name(trace, "bare words");
             return Ok(Self { maker: Maker::COMMON, id: Id::NONE, say: Say::Bare(words) });
         }
@@ -278,7 +280,10 @@ impl Downlink {
             name(trace, "I1 show a text");
             return Ok(Self { maker, id, say: Say::Command(time, Order::Show(text)) });
         }
-        let sentence = rest.trim_ascii_end().strip_suffix(b"#").ok_or_else(|| Fault::new(FaultKind::Truncated, raw.len(), "no # at the end"))?;
+        let sentence = rest
+            .trim_ascii_end()
+            .strip_suffix(b"#")
+            .ok_or_else(|| Fault::new(FaultKind::Truncated, raw.len(), "no # at the end"))?;
         let mut c = Cursor::new(sentence, at, trace.as_deref_mut());
         let mut f = Fields { c: &mut c };
         let word = f.need("word")?;
@@ -518,7 +523,10 @@ mod tests {
         assert_eq!(command(Order::Fuel(Fuel::Cut)), "*HQ,123456789012345,S20,010203,1,1#");
         assert_eq!(command(Order::Arm(false)), "*HQ,123456789012345,SCF,010203,1,1#");
         assert_eq!(command(Order::ReportInterval(10)), "*HQ,123456789012345,S71,010203,22,10#");
-        assert_eq!(command(Order::SpeedLimits { max_kn: 60, min_kn: 0, lasting_s: 10 }), "*HQ,123456789012345,S14,010203,60,0,1,10#");
+        assert_eq!(
+            command(Order::SpeedLimits { max_kn: 60, min_kn: 0, lasting_s: 10 }),
+            "*HQ,123456789012345,S14,010203,60,0,1,10#"
+        );
         assert_eq!(written(Say::Echo(Beat::Htbt)), "*HQ,123456789012345,HTBT#");
         let at = Timestamp::parse("2026-11-23T02:49:04Z").unwrap();
         assert_eq!(written(Say::Received(Report::V1, at)), "*HQ,123456789012345,V4,V1,20261123024904#");

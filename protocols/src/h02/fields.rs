@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn coordinates_of_every_form() {
-        let near = |text: &[u8], degrees: f64| assert!((coordinate(text).unwrap() - degrees).abs() < 1e-6, "{}", text.escape_ascii());
+        let near =
+            |text: &[u8], degrees: f64| assert!((coordinate(text).unwrap() - degrees).abs() < 1e-6, "{}", text.escape_ascii());
         near(b"2235.1777", 22.586295);
         near(b"11357.8913", 113.964855);
         near(b"38.6508", 0.64418);

@@ -204,7 +204,8 @@ fn begins_binary(input: &[u8]) -> Begins {
 
 /// Whether a report begins whose id has so many bytes: id, time, date and place, digit by digit.
 fn begins_with_id(input: &[u8], id: usize) -> Begins {
-    let digits = |from: usize, to: usize| input.get(from..).unwrap_or_default().iter().take(to - from).all(|b| bcd::byte(*b).is_some());
+    let digits =
+        |from: usize, to: usize| input.get(from..).unwrap_or_default().iter().take(to - from).all(|b| bcd::byte(*b).is_some());
     let byte = |at: usize| input.get(at).copied();
     let at = 1 + id;
     // seconds beyond 59 were seen on real units, and a unit without a fix sends a date of zeros: only what no clock writes is refused
@@ -263,7 +264,9 @@ fn text(input: &[u8]) -> Cut<'_> {
             Cut::Frame(Frame { raw, content, form: OPEN_TEXT, checksum: Checksum::Good })
         }
         (None, Some(end)) => frame(input, end + 1, TEXT),
-        (None, None) if window.len() == MAX_TEXT => Cut::Skip(window.len(), Fault::new(FaultKind::Oversize, 0, "no # within 1024 bytes")),
+        (None, None) if window.len() == MAX_TEXT => {
+            Cut::Skip(window.len(), Fault::new(FaultKind::Oversize, 0, "no # within 1024 bytes"))
+        }
         (None, None) => Cut::More,
     }
 }

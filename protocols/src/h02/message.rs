@@ -4,6 +4,7 @@ use crate::cursor::{Cursor, Trace};
 use crate::event::{Data, DataKind, Report};
 use crate::fault::{Fault, FaultKind};
 use crate::h02::binary;
+use crate::h02::commands;
 use crate::h02::dialect::Dialect;
 use crate::h02::fields::{Fields, pairs};
 use crate::h02::frame;
@@ -208,6 +209,11 @@ fn sentence<'f>(head: &Head<'f>, c: &mut Cursor<'f, '_>, context: &Context<'_>) 
         "V3" if !position::is_place(&f) => position::v3(&mut f, context),
         "VP1" => position::vp1(&mut f, context),
         "V4" => position::answer(&mut f, context),
+        commands::QUERY => {
+            let words = f.c.take_rest("parameters");
+            f.c.show(|| String::from_utf8_lossy(words).into_owned());
+            Ok(Content::Answer { command: head.word, words, facts: Facts::default() })
+        }
         "SMS" => {
             let bytes = f.c.take_rest("text");
             let words = text::decode(bytes, charset);

@@ -46,6 +46,7 @@ const MESSAGES: &[(&str, &str)] = &[
     ("LINK", "heartbeat with pedometer"),
     ("NBR", "cells"),
     ("P", "block of a picture"),
+    ("S26", "parameters"),
     ("SMS", "answer to a text command"),
     ("V0", "heartbeat, or position"),
     ("V1", "position"),
@@ -61,3 +62,16 @@ const MESSAGES: &[(&str, &str)] = &[
     ("XT", "heartbeat"),
     ("Y", "stored position, binary"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_described_once() {
+        let mut words: Vec<_> = MESSAGES.iter().map(|(word, _)| *word).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), MESSAGES.len());
+    }
+}

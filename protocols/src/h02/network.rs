@@ -130,7 +130,8 @@ fn sensors(fields: &[&[u8]], report: &mut Report) {
     let &[odometer, temperature, fuel, altitude, lac, cid] = fields else {
         return;
     };
-    let numbers = number(odometer).zip(number(temperature)).zip(number(fuel).filter(|_| fuel.contains(&b'.'))).zip(number(altitude));
+    let numbers =
+        number(odometer).zip(number(temperature)).zip(number(fuel).filter(|_| fuel.contains(&b'.'))).zip(number(altitude));
     let Some((((odometer, temperature), fuel), altitude)) = numbers else {
         return;
     };
@@ -148,7 +149,8 @@ fn sensors(fields: &[&[u8]], report: &mut Report) {
 fn cell(fields: &[&[u8]]) -> Option<Cell> {
     let (&[mcc, mnc, lac, cid], _) = fields.split_first_chunk::<4>()?;
     let read = |base| {
-        let cell = Cell { mcc: whole(mcc, base)?, mnc: whole(mnc, base)?, lac: whole(lac, base)?, cid: whole(cid, base)?, rssi: None };
+        let cell =
+            Cell { mcc: whole(mcc, base)?, mnc: whole(mnc, base)?, lac: whole(lac, base)?, cid: whole(cid, base)?, rssi: None };
         Some(cell)
     };
     // the country alone decides the base, so that a decimal country before a cell in hex is no cell

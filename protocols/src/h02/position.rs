@@ -21,11 +21,11 @@ pub(super) fn place<'f>(f: &mut Fields<'f, '_, '_>, context: &Context<'_>) -> Re
     located(f, &mut facts)?;
     let report = &mut facts.report;
     // some units put the battery before the date
-    if let Some(battery) = f.peek().filter(|field| matches!(field.len(), 1..=3)) {
-        if f.ahead().nth(1).and_then(pairs).is_some() {
-            report.battery_percent = whole::<u8>(battery, 10).filter(|percent| *percent <= 100).map(f64::from);
-            f.next("battery_percent");
-        }
+    if let Some(battery) = f.peek().filter(|field| matches!(field.len(), 1..=3))
+        && f.ahead().nth(1).and_then(pairs).is_some()
+    {
+        report.battery_percent = whole::<u8>(battery, 10).filter(|percent| *percent <= 100).map(f64::from);
+        f.next("battery_percent");
     }
     if f.c.remaining() > 0 {
         let date = clock(f, "date")?;
@@ -100,13 +100,7 @@ fn degrees(f: &mut Fields<'_, '_, '_>, name: &str, signs: [&[u8]; 2]) -> Result<
     f.c.note(|| size.map_or_else(String::new, |size| size.to_string()));
     let sign = f.need("hemisphere")?;
     let [positive, negative] = signs;
-    Ok(size.and_then(|size| {
-        if sign == positive {
-            Some(size)
-        } else {
-            (sign == negative).then_some(-size)
-        }
-    }))
+    Ok(size.and_then(|size| if sign == positive { Some(size) } else { (sign == negative).then_some(-size) }))
 }
 
 /// Six digits; nothing where the field is empty.

@@ -72,7 +72,11 @@ impl ScreenText {
         let at = f.c.offset();
         let length = usize::try_from(number(f, "length")?).unwrap_or(usize::MAX);
         if length > MAX_SCREEN || length % 2 != 0 {
-            return Err(Fault::new(FaultKind::Length, at, format!("a text of {length} bytes; two for each character, at most {MAX_SCREEN}")));
+            return Err(Fault::new(
+                FaultKind::Length,
+                at,
+                format!("a text of {length} bytes; two for each character, at most {MAX_SCREEN}"),
+            ));
         }
         let units = f.c.bytes("text", length)?.to_vec();
         f.c.take_rest("end");

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::command::Command;
 use crate::cursor::Trace;
-use crate::desk::{Confirms, Emitted, Errand, OrderRef, OrderStage, Plan, Unfit, Verdict};
+use crate::desk::{Confirms, Emitted, Errand, OrderRef, Plan, Unfit, Verdict};
 use crate::event::{Actor, Body, Data, DataKind, Order, OrderAction, Reason, Report};
 use crate::fault::{Fault, FaultKind};
 use crate::h02::commands::{self, Shown, Writer, key_of};
@@ -18,6 +18,7 @@ use crate::h02::identity::{Id, Maker};
 use crate::h02::message::{self, Content, Facts, Head, Key, Message};
 use crate::h02::picture::{Picture, Taken};
 use crate::identity::SessionId;
+use crate::outcome::EndingReason;
 use crate::profile::Profile;
 use crate::session::{Delivery, Handled, Outgoing};
 use crate::time::{Now, undo_week_rollover};
@@ -39,7 +40,7 @@ pub(super) struct H02 {
     /// The last key that decided an offer, as its message has it.
     pressed: Option<Box<[u8]>>,
     /// Second of the day that the last command has.
-    last_time: Option<u32>,
+    last_second: Option<u32>,
 }
 
 /// What is needed to acknowledge a message.
@@ -71,7 +72,16 @@ impl Wire for H02 {
     type Ack = Ack;
 
     fn new(_: SessionId) -> Self {
-        Self { maker: Maker::COMMON, id: Id::NONE, known: None, last: None, picture: None, shown: Shown::Offer, pressed: None, last_time: None }
+        Self {
+            maker: Maker::COMMON,
+            id: Id::NONE,
+            known: None,
+            last: None,
+            picture: None,
+            shown: Shown::Offer,
+            pressed: None,
+            last_second: None,
+        }
     }
 
     fn probe(head: &[u8]) -> Probe {
@@ -177,8 +187,11 @@ impl Wire for H02 {
     }
 
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
-        let writer = Writer { maker: self.maker, id: self.addressee(errand.link()), time: self.next_time(errand.now()) };
+        let second = self.next_second(errand.now());
+        let time = [second / 3600, second / 60 % 60, second % 60].map(|n| n as u8);
+        let writer = Writer { maker: self.maker, id: self.addressee(errand.link()), time };
         let (plan, shown) = writer.plan(command, errand)?;
+        self.last_second = Some(second);
         self.shown = shown.unwrap_or_else(|| std::mem::replace(&mut self.shown, Shown::Offer));
         Ok(plan)
     }
@@ -192,7 +205,7 @@ impl H02 {
     /// A key of the dispatch screen. OK accepts what is offered and CLR declines it; else the key is about what was shown last.
     fn pressed(&mut self, head: &Head<'_>, key: Key, facts: Facts, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
         let mut source = source(head, &facts);
-        let undecided = step.link().desk().is_some_and(|desk| desk.open_orders().any(|o| o.stage == OrderStage::Offered));
+        let undecided = commands::undecided(step.link(), step.now());
         let code = match key {
             Key::Ok => Key::OK,
             Key::Clear => Key::CLEAR,
@@ -262,15 +275,13 @@ impl H02 {
         if self.id.is_none() { known().unwrap_or(Id::NONE) } else { self.id }
     }
 
-    /// A time of day for a command: now, or the next second that no command of this connection has.
-    fn next_time(&mut self, now: Now) -> [u8; 3] {
+    /// A second of the day for a command: now, or the next that no command of this connection has.
+    fn next_second(&self, now: Now) -> u32 {
         let c = now.utc.civil(0);
         let this = (u32::from(c.hour) * 60 + u32::from(c.minute)) * 60 + u32::from(c.second);
         let ahead = |last: u32| (last + DAY_S - this) % DAY_S;
         // a last command up to a minute ahead came in the same burst; more is yesterday's
-        let time = self.last_time.filter(|last| ahead(*last) < BURST_S).map_or(this, |last| (last + 1) % DAY_S);
-        self.last_time = Some(time);
-        [time / 3600, time / 60 % 60, time % 60].map(|n| n as u8)
+        self.last_second.filter(|last| ahead(*last) < BURST_S).map_or(this, |last| (last + 1) % DAY_S)
     }
 
     /// Every frame but `X` says who it is; one that does not belongs to the connection.
@@ -289,12 +300,13 @@ impl H02 {
     /// Remember how long this unit's `$` frames are: when the profile says so, when the next frame shows a length that models
     /// are known to have, or when two frames agree.
     fn learn(&mut self, head: &Head<'_>, profile: &Profile) {
-        let id = head.at.saturating_sub(1);
-        let length = Dialect::of(profile).binary_length.filter(|_| id == 5);
-        if let Some(length) = length {
-            self.known = Some(Known { id, length });
+        /// The lengths that profiles say are counted with an id of so many bytes.
+        const ID: usize = 5;
+        if let Some(length) = Dialect::of(profile).binary_length {
+            self.known = Some(Known { id: ID, length });
             return;
         }
+        let id = head.at.saturating_sub(1);
         let this = Known { id, length: head.length };
         let certain = head.form == frame::BINARY && frame::is_known_length(id, head.length);
         match head.form {
@@ -310,13 +322,13 @@ impl H02 {
         }
         let now = step.now().uptime;
         let mut taken = self.picture.as_mut().map_or(Taken::Stray, |picture| picture.take(camera, number, block, now));
-        if taken == Taken::Stray {
-            if let Some((picture, first)) = Picture::begin(camera, number, block, now) {
-                if let Some(older) = self.picture.replace(Box::new(picture)) {
-                    older.give_up(step);
-                }
-                taken = first;
+        if taken == Taken::Stray
+            && let Some((picture, first)) = Picture::begin(camera, number, block, now)
+        {
+            if let Some(older) = self.picture.replace(Box::new(picture)) {
+                older.give_up(step);
             }
+            taken = first;
         }
         match taken {
             Taken::Part => Answer::Handled(Handled::Fragment, None),
@@ -343,7 +355,14 @@ const DAY_S: u32 = 24 * 3600;
 const BURST_S: u32 = 60;
 
 /// A key about something that waits for no answer.
-fn unmatched(code: u16, facts: Facts, head: &Head<'_>, source: &mut Source<'_>, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
+fn unmatched(
+    code: u16,
+    facts: Facts,
+    head: &Head<'_>,
+    source: &mut Source<'_>,
+    ack: Option<Ack>,
+    step: &mut Step<'_>,
+) -> Answer<Ack> {
     let mut attributes = facts.report.attributes;
     attributes.set("key", code);
     step.emit_unmatched(source, attributes, head.body.len());
@@ -385,6 +404,9 @@ fn correct_time(report: &mut Report, now: Now) {
     }
 }
 
+/// What a unit says that could not do what it was told.
+const FAILED: &[u8] = b"ERROR";
+
 /// The times that an answer holds: that of its command is one of them.
 fn times(words: &[u8]) -> impl Iterator<Item = [u8; 3]> {
     words.split(|b| *b == b',').filter_map(pairs)
@@ -400,8 +422,14 @@ fn said(words: &[u8]) -> Option<Value> {
 /// A command was carried out. Its place is a place like others; without one the words are all there is, and if they answer
 /// something of ours they are told there.
 fn answered(head: &Head<'_>, command: &str, words: &[u8], mut facts: Facts, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
-    let verdict = || if command == downlink::SHOW { Verdict::Delivered } else { Verdict::Done(said(words)) };
-    let ours = times(words).any(|time| step.answer(key_of(command, time), verdict()));
+    let failed = words.split(|b| *b == b',').any(|word| word == FAILED);
+    let verdict = || match command {
+        _ if failed => Verdict::Refused(Some(EndingReason::DeviceFailed)),
+        downlink::SHOW => Verdict::Delivered,
+        _ => Verdict::Done(said(words)),
+    };
+    let ours = times(words).any(|time| step.answer(key_of(command, time), verdict()))
+        || command == commands::QUERY && times(words).next().is_none() && step.answer(commands::UNTIMED_QUERY, verdict());
     let words = String::from_utf8_lossy(words).into_owned();
     let mut source = source(head, &facts);
     if facts.report != Report::default() {
@@ -411,7 +439,8 @@ fn answered(head: &Head<'_>, command: &str, words: &[u8], mut facts: Facts, ack:
     } else if ours {
         return Answer::Handled(Handled::Answer, ack);
     } else {
-        let mut data = Data::text(DataKind::Text, format!("{command},{words}"));
+        let kind = if command == commands::QUERY { DataKind::Parameters } else { DataKind::Text };
+        let mut data = Data::text(kind, format!("{command},{words}"));
         data.attributes.set("answered_command", command.to_owned());
         step.emit(&mut source, Body::Data(Box::new(data)));
     }
@@ -428,5 +457,117 @@ fn source<'f>(head: &Head<'f>, facts: &Facts) -> Source<'f> {
         Source::dated(head.message_type(), body)
     } else {
         Source::undated(head.message_type(), body, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cursor::unhex;
+    use crate::event::Event;
+    use crate::machine::Machine;
+    use crate::session::{Fate, Opening, Session, Turn};
+    use crate::time::Timestamp;
+
+    const PLACE: &str = "*HQ,13800001234,V1,100000,A,3954.2400,N,11624.4200,E,028.20,087,010326,FFFFFFFF#";
+
+    fn at(uptime_ms: u64) -> Now {
+        let utc = Timestamp::parse("2026-03-01T10:00:05Z").unwrap();
+        Now { utc, uptime: Duration::from_millis(uptime_ms) }
+    }
+
+    fn open() -> Box<dyn Session> {
+        Machine::<H02>::open(Opening { session: SessionId(7), settings: Arc::default(), device: None })
+    }
+
+    /// Hear one frame; tell the fate, the events and what goes back when all is stored with this result.
+    fn hear(session: &mut dyn Session, frame: &[u8], delivery: Delivery) -> (Option<Fate>, Vec<Event>, String) {
+        let mut turn = Turn::default();
+        assert_eq!(session.receive(frame, at(0), &mut turn), frame.len());
+        let mut out = Outgoing::default();
+        if turn.receipt {
+            session.release(Some(delivery), at(0), &mut out);
+        }
+        (turn.fate, turn.events, String::from_utf8(out.bytes).unwrap())
+    }
+
+    #[test]
+    fn a_report_is_acknowledged_by_its_word_and_a_repeat_has_its_id() {
+        let mut session = open();
+        let (fate, first, reply) = hear(&mut *session, PLACE.as_bytes(), Delivery::Stored);
+        assert_eq!((fate, reply.as_str()), (Some(Fate::Store), "*HQ,13800001234,V4,V1,20260301100005#"));
+        let (_, again, _) = hear(&mut *session, PLACE.as_bytes(), Delivery::Refused);
+        assert_eq!(first[0].id, again[0].id);
+        let (_, other, _) = hear(&mut *session, PLACE.replace("100000", "100001").as_bytes(), Delivery::Stored);
+        assert_ne!(first[0].id, other[0].id);
+    }
+
+    #[test]
+    fn nothing_is_said_to_an_unknown_device() {
+        assert_eq!(hear(&mut *open(), PLACE.as_bytes(), Delivery::UnknownDevice).2, "");
+        let heartbeat = hear(&mut *open(), b"*HQ,13800001234,HTBT#", Delivery::Stored);
+        assert_eq!((heartbeat.0, heartbeat.2.as_str()), (Some(Fate::Handled(Handled::Heartbeat)), "*HQ,13800001234,HTBT#"));
+    }
+
+    #[test]
+    fn undated_reports_differ() {
+        let mut session = open();
+        let mut id = || hear(&mut *session, b"*HQ,13800001234,HTBT,87#", Delivery::Stored).1[0].id;
+        assert_ne!(id(), id());
+        let mut day_only =
+            || hear(&mut *session, b"*hq,13800001234,VP1,A,3954.2400,N,11624.4200,E,0.48,0.0,010326#", Delivery::Stored);
+        assert_ne!(day_only().1[0].id, day_only().1[0].id);
+    }
+
+    #[test]
+    fn the_record_number_is_not_of_the_report() {
+        let frame = |record| {
+            format!("24123456789010000001032639542400061162442 00e028087fffffbffff0015060000002c01cc00262b0f17{record}")
+                .replace(' ', "")
+        };
+        let both = unhex(&[frame("0a"), frame("0b"), frame("0c")].concat()).unwrap();
+        let (mut session, mut turn) = (open(), Turn::default());
+        let mut ids = Vec::new();
+        for from in [0, 45] {
+            assert_eq!(session.receive(&both[from..], at(0), &mut turn), 45);
+            ids.extend(turn.events.iter().map(|event| event.id));
+        }
+        assert_eq!((ids.len(), ids[0]), (2, ids[1]));
+    }
+
+    #[test]
+    fn two_silences_show_a_length() {
+        let mut wire = H02::new(SessionId(0));
+        let head = |form, length| Head { form, maker: Maker::COMMON, id: Id::NONE, word: "$", body: &[], at: 6, length };
+        let profile = Profile::default();
+        wire.learn(&head(frame::BINARY_BY_SILENCE, 45), &profile);
+        assert_eq!(wire.known, None);
+        wire.learn(&head(frame::BINARY_BY_SILENCE, 32), &profile);
+        assert_eq!(wire.known, None, "they do not agree");
+        wire.learn(&head(frame::BINARY_BY_SILENCE, 32), &profile);
+        assert_eq!(wire.known, Some(Known { id: 5, length: 32 }));
+        wire.learn(&head(frame::BINARY, 49), &profile);
+        assert_eq!(wire.known, Some(Known { id: 5, length: 32 }), "once is no proof of a length that no model has");
+        wire.learn(&head(frame::BINARY, 47), &profile);
+        assert_eq!(wire.known, Some(Known { id: 5, length: 47 }));
+        let named = Profile { dialect: Some("binary51".into()), ..Profile::default() };
+        wire.learn(&head(frame::TEXT, 100), &named);
+        assert_eq!(wire.known, Some(Known { id: 5, length: 51 }));
+    }
+
+    #[test]
+    fn no_two_commands_have_the_same_second() {
+        let mut wire = H02::new(SessionId(0));
+        let mut second = |text: &str| {
+            let second = wire.next_second(Now { utc: Timestamp::parse(text).unwrap(), uptime: Duration::ZERO });
+            wire.last_second = Some(second);
+            second
+        };
+        assert_eq!(second("2026-03-01T23:59:59Z"), DAY_S - 1);
+        assert_eq!(second("2026-03-01T23:59:59Z"), 0);
+        assert_eq!(second("2026-03-02T00:00:00Z"), 1);
+        assert_eq!(second("2026-03-02T00:00:07Z"), 7);
     }
 }

@@ -62,18 +62,11 @@ static COMMON: &[Bit] = &[
 ];
 
 /// Tianhe's own terminals, by their documents.
-pub(super) static TIANHE: &[Bit] = &[
-    detail(0, Alarm::Door, "illegal_door"),
-    alarm(11, Alarm::Accident),
-    alarm(24, Alarm::Temperature),
-];
+pub(super) static TIANHE: &[Bit] =
+    &[detail(0, Alarm::Door, "illegal_door"), alarm(11, Alarm::Accident), alarm(24, Alarm::Temperature)];
 
 /// Units by LKGPS and others whose bit 17 is the battery, 18 the tilt sensor and 24 a displacement.
-pub(super) static LKGPS: &[Bit] = &[
-    alarm(17, Alarm::LowBattery),
-    detail(18, Alarm::Tow, "tilt"),
-    alarm(24, Alarm::Movement),
-];
+pub(super) static LKGPS: &[Bit] = &[alarm(17, Alarm::LowBattery), detail(18, Alarm::Tow, "tilt"), alarm(24, Alarm::Movement)];
 
 /// Bits of the user's alarm byte, in negative logic too.
 static USER: &[(u8, &str)] = &[(0, "user_door"), (1, "user_engine"), (2, "user_acc"), (3, "user_on_backup_battery")];
