@@ -196,12 +196,17 @@ mod tests {
         (report, located)
     }
 
+    /// A frame with this tail.
+    fn with_tail(tail: &str) -> (Report, bool) {
+        read(&format!("24123456789010000001032639542400061162442006012270fffffbfdff{tail}"))
+    }
+
     #[test]
     fn the_long_form() {
-        let (r, located) = read("24123456789021532131010304419390060740418306012270fffffbfdff0015060000002c02dc0c00260b17001f");
+        let (r, located) = with_tail("0015060000002c01cc00262b0f171f");
         assert!(located);
-        assert_eq!(r.time.map(|t| t.to_string()), None, "31 January 2003 in another order would be a time");
-        assert_eq!((r.latitude, r.longitude), (Some(4.698_983_3), Some(-74.069_716_7)));
+        assert_eq!(r.time.unwrap().to_string(), "2026-03-01T10:00:00.000Z");
+        assert_eq!((r.latitude, r.longitude), (Some(39.904), Some(-116.407)));
         assert_eq!((r.valid, r.speed_kmh, r.course_deg), (Some(true), Some(22.224), Some(270.0)));
         assert!(r.alarms.contains(Alarm::Sos));
         assert_eq!((r.rssi, r.odometer_m, r.battery_percent), (Some(21), Some(44_000.0), Some(100.0)));
@@ -219,40 +224,28 @@ mod tests {
 
     #[test]
     fn cells_are_told_where_they_are_whole() {
-        let (r, _) = read(
-            "24123456789001000005010326223257000611403040 0e000000fffffbffff0015060000002c01cc00262b0f170a"
-                .replace(' ', "")
-                .as_str(),
-        );
+        let (r, _) = with_tail("0015060000002c01cc00262b0f170a");
         assert_eq!(r.cells, [Cell { mcc: 460, mnc: 0, lac: 0x262B, cid: 0x0F17, rssi: None }]);
-        let (r, _) = read(
-            "241234567890331905010326473296450401218082 8e009229ffe7fbffff0013350000007600e801ff3f00000004ec"
-                .replace(' ', "")
-                .as_str(),
-        );
+        let (r, _) = with_tail("0013350000007601cc01ff3f00000004ec");
         assert!(r.cells.is_empty());
-        assert_eq!(r.attributes.get("tail"), Some(&Value::Text("0013350000007600e801ff3f00000004ec".into())));
+        assert_eq!(r.attributes.get("tail"), Some(&Value::Text("0013350000007601cc01ff3f00000004ec".into())));
     }
 
     #[test]
     fn fill_is_no_reading() {
-        let (r, located) = read("24123456789001000001032 6ffffffff00ffffffffffffffffffffffffffffff".replace(' ', "").as_str());
+        let (r, located) = read("241234567890100000010326ffffffff00ffffffffffffffffffffffffffffff");
         assert!(!located);
         assert_eq!((r.valid, r.speed_kmh, r.course_deg), (Some(false), None, None));
         assert_eq!(r.ignition, Some(true));
         assert_eq!(r.attributes.get("tail"), None);
-        let (r, located) = read("241234567890010000010326000000000000000000 0e000000fffffbffff0024".replace(' ', "").as_str());
+        let (r, located) = read("241234567890010000010326000000000000000000 0e000000fffffbffff00".replace(' ', "").as_str());
         assert!(!located, "nobody is there");
         assert_eq!(r.latitude, None);
     }
 
     #[test]
     fn mileage_that_no_car_drives_stays_raw() {
-        let (r, _) = read(
-            "24123456789001000005010326223257000611403040 0e000000fffffbffff0002527765660600000000000000000049"
-                .replace(' ', "")
-                .as_str(),
-        );
+        let (r, _) = with_tail("0002527765660600000000000000000049");
         assert_eq!((r.odometer_m, r.rssi), (None, Some(2)));
         assert!(r.attributes.get("mileage_raw").is_some());
     }

@@ -561,7 +561,8 @@ mod tests {
             ("*HQ,1,V4,V9,20261123024904#", FaultKind::Value),
             ("*HQ,1,V4,V1,20261323024904#", FaultKind::Value),
             ("*HQ,1,S23,010203,1,2,3,400,80,1#", FaultKind::Value),
-            ("*HQ,1,I1,010203,0,0,9,ab", FaultKind::Truncated),
+            ("*HQ,1,I1,010203,0,0,4,ab", FaultKind::Truncated),
+            ("*HQ,1,I1,010203,0,0,9,ab", FaultKind::Length),
         ];
         for (text, kind) in kinds {
             assert_eq!(read(text).unwrap_err().kind, kind, "{text}");

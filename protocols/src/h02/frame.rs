@@ -322,10 +322,16 @@ fn dated(report: &[u8]) -> bool {
     report.get(at..at + 3).and_then(|d| d.first_chunk::<3>()).is_some_and(|[day, month, year]| date_exists(*day, *month, *year))
 }
 
-/// Where a frame ends that is followed by a line end: before it, if that is a length that is known.
+/// Where a frame ends that is followed by a line end: before it, if that is a length that is known. A whole line end is
+/// believed even where the longer frame would be one too.
 fn without_line_end(input: &[u8], end: usize, lengths: &[usize]) -> usize {
-    let fill = input.get(..end).unwrap_or_default().iter().rev().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    if !lengths.contains(&end) && lengths.contains(&(end - fill)) { end - fill } else { end }
+    let before = input.get(..end).unwrap_or_default();
+    if before.ends_with(b"\r\n") && lengths.contains(&(end - 2)) {
+        return end - 2;
+    }
+    // the last byte of a frame may look like a part of a line end
+    let fill = before.iter().rev().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    if lengths.contains(&end) { end } else { (1..=fill).map(|n| end - n).find(|end| lengths.contains(end)).unwrap_or(end) }
 }
 
 fn fixed(input: &[u8], length: usize, form: u8) -> Cut<'_> {
