@@ -214,6 +214,7 @@ impl Writer {
                 Some(all) => {
                     all.downlinks.extend(one.downlinks);
                     all.keys.extend(one.keys);
+                    all.warnings = vec!["values: the answer to one of several ends the command".to_owned()];
                 }
             }
         }

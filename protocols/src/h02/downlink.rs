@@ -176,6 +176,22 @@ pub(super) static PLAIN: &[(&str, &str)] = &[
     ("S9", "setting 9"),
 ];
 
+/// What the other words do, for a person.
+static TITLES: &[(&str, &str)] = &[
+    ("D1", "report at an interval"),
+    ("HTBT", "heartbeat came back"),
+    ("R12", "report was received"),
+    ("S14", "speed limits"),
+    ("S17", "report interval, older word"),
+    ("S20", "fuel"),
+    ("S23", "server"),
+    ("S6", "central lock"),
+    ("S71", "report interval"),
+    ("SCF", "arm or disarm"),
+    ("V0", "heartbeat came back"),
+    ("V4", "report was received"),
+];
+
 /// Bare words that are known: the status request, and what passes on a short message.
 const BARE: [&str; 3] = ["CXZT", "555", "666"];
 
@@ -297,7 +313,7 @@ impl Downlink {
 
 fn name(trace: Option<&mut Trace>, word: &str) {
     if let Some(trace) = trace {
-        let what = PLAIN.iter().find(|(known, _)| *known == word).map_or("", |(_, what)| what);
+        let what = PLAIN.iter().chain(TITLES).find(|(known, _)| *known == word).map_or("", |(_, what)| what);
         trace.title = format!("{word} {what}").trim_end().to_owned();
     }
 }

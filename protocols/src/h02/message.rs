@@ -220,7 +220,7 @@ fn sentence<'f>(head: &Head<'f>, c: &mut Cursor<'f, '_>, context: &Context<'_>) 
             f.c.show(|| format!("{words:?}"));
             Ok(Content::Text(words))
         }
-        "I1" => screen(head, &mut f, context),
+        "I1" => screen(head, &mut f),
         "I5" => {
             let time = f.next("time").unwrap_or_default();
             let mut data = Data::bytes(DataKind::Passthrough, BINARY);
@@ -238,7 +238,7 @@ fn is_report(word: &str) -> bool {
 }
 
 /// `time,…,2,key`. The fields between are documented nowhere, and documents count one more or less of them.
-fn screen<'f>(head: &Head<'f>, f: &mut Fields<'f, '_, '_>, context: &Context<'_>) -> Result<Content<'f>, Fault> {
+fn screen<'f>(head: &Head<'f>, f: &mut Fields<'f, '_, '_>) -> Result<Content<'f>, Fault> {
     /// What the field before the key says.
     const PRESSED: &[u8] = b"2";
     let mut last = [&[][..]; 2];
@@ -251,7 +251,7 @@ fn screen<'f>(head: &Head<'f>, f: &mut Fields<'f, '_, '_>, context: &Context<'_>
     };
     let mut facts = Facts::default();
     if let Some(time) = f.next("time").and_then(pairs) {
-        position::time_of_day(time, &mut facts.report, context);
+        position::time_of_day(time, &mut facts.report);
     }
     let rest = f.c.take_rest("unknown_and_key");
     f.c.show(|| String::from_utf8_lossy(rest).into_owned());

@@ -114,7 +114,7 @@ fn clock(f: &mut Fields<'_, '_, '_>, name: &str) -> Result<Option<[u8; 3]>, Faul
 }
 
 /// A time of day without a date is no instant.
-pub(super) fn time_of_day([hour, minute, second]: [u8; 3], report: &mut Report, _: &Context<'_>) {
+pub(super) fn time_of_day([hour, minute, second]: [u8; 3], report: &mut Report) {
     report.attributes.set("time_of_day", format!("{hour:02}:{minute:02}:{second:02}"));
 }
 
