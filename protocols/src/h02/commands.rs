@@ -36,6 +36,17 @@ pub(super) const COMMANDS: &[(&str, Confirms)] = &[
     ("query_parameters", Confirms::Answer),
 ];
 
+/// Settings that have a name, by the number in their word; the one word without a number has 0.
+pub(super) const SETTINGS: &[(u32, &str)] = &[
+    (0, "armed"),
+    (14, "speed_limits"),
+    (17, "old_report_interval_s"),
+    (20, "dynamic_fuel_cut"),
+    (23, "server"),
+    (24, "apn"),
+    (71, "report_interval_s"),
+];
+
 /// Keys are about what is shown; the number is that of the text.
 const SHOWN: u16 = u16::from_be_bytes(*b"K\0");
 /// An answer to bare words.
@@ -308,6 +319,25 @@ mod tests {
             assert!(key(word) != SMS && key(word).kind != SHOWN, "{word}");
         }
         assert_eq!(key("S20").number, 3723);
+    }
+
+    #[test]
+    fn every_setting_can_be_set() {
+        let writer = Writer { maker: Maker::COMMON, id: Id::NONE, time: [0; 3] };
+        let value = |name| match name {
+            "armed" => serde_json::json!(true),
+            "speed_limits" => serde_json::json!([60, 0, 10]),
+            "server" => serde_json::json!("192.0.2.1:5013"),
+            "dynamic_fuel_cut" | "apn" => serde_json::json!("1"),
+            _ => serde_json::json!(60),
+        };
+        for (number, name) in SETTINGS {
+            let plan = writer.setting(name, &value(*name)).unwrap();
+            let Say::Command(_, order) = &plan.downlinks[0].say else { panic!("{name}") };
+            assert_eq!(order.word().get(1..).and_then(|n| n.parse().ok()).unwrap_or(0), *number, "{name}");
+            assert!(writer.setting(name, &Value::Null).is_err(), "{name}");
+        }
+        assert!(writer.setting("colour", &value("apn")).is_err());
     }
 
     #[test]

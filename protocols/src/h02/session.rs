@@ -196,6 +196,10 @@ impl Wire for H02 {
         Ok(plan)
     }
 
+    fn parameters() -> Vec<(u32, &'static str)> {
+        commands::SETTINGS.to_vec()
+    }
+
     fn one_offer(&self, _: &Profile) -> bool {
         true
     }
