@@ -15,6 +15,7 @@ pub mod command;
 pub mod cursor;
 pub mod event;
 pub mod fault;
+pub mod gps103;
 pub mod gt06;
 pub mod identity;
 pub mod jt808;
@@ -29,4 +30,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gps103::PROTOCOL, &gt06::PROTOCOL, &jt808::PROTOCOL];
