@@ -28,6 +28,8 @@ pub(super) enum Says {
     Card,
     /// Trouble codes stand where the second fuel level is.
     TroubleCodes,
+    /// Days and km until the service stand where the fuel levels are.
+    Service,
     /// It answers the command of this letter.
     Answer,
     /// A value stands behind the word.
@@ -81,7 +83,7 @@ pub(super) static WORDS: &[Keyword] = &[
     says("acc on", "ignition on", Says::Ignition(true)),
     says("acc off", "ignition off", Says::Ignition(false)),
     says("rfid", "card", Says::Card),
-    says("service", "service due", Says::Event),
+    says("service", "service due", Says::Service),
     // answers to the commands of one letter
     says("dt", "tracking stopped", Says::Answer),
     says("et", "alarm silenced", Says::Answer),

@@ -181,6 +181,7 @@ fn content<'f>(
             read::keyword(&mut facts, keyword, says, extras);
             Ok(Content::Report(facts))
         }
+        None if says == &keywords::TRACKER && fields.peek(0).is_none() => Ok(Content::Heartbeat),
         None => {
             fields.take_rest("rest");
             Ok(Content::Unknown)

@@ -6,7 +6,7 @@
 //! name,event,sensor,volts,HHmmss,ddMMyy,rssi,fix,lat,lon,km/h,course,alt,hdop,sats,acc,charge,error
 //! ```
 
-use crate::event::{Alarms, Cell, Report};
+use crate::event::{Alarm, Alarms, Attributes, Cell, Report};
 use crate::gps103::clock::{self, Clock, Zones};
 use crate::gps103::dialect::Dialect;
 use crate::gps103::fields::{Fields, number, percent};
@@ -119,9 +119,9 @@ pub(super) fn keyword(facts: &mut Facts<'_>, word: &str, meaning: &'static Keywo
             }
         }
         Says::Event if meaning.word.is_empty() => attributes.set("event", word.to_owned()),
-        Says::Event => attributes.set("event", meaning.word),
+        Says::Event | Says::Service => attributes.set("event", meaning.word),
         Says::Temperature => match number(extras) {
-            Some(celsius) => attributes.set("temperature_c", celsius),
+            Some(celsius) => temperature(attributes, celsius),
             None => attributes.set("event", word.to_owned()),
         },
         Says::Fuel => {
@@ -135,9 +135,9 @@ pub(super) fn keyword(facts: &mut Facts<'_>, word: &str, meaning: &'static Keywo
             let (area, way) = extras.split_once(' ').unwrap_or((extras, ""));
             attributes.set("area", area.to_owned());
             report.alarms.insert(match way.trim() {
-                "in" => crate::event::Alarm::GeofenceEnter,
-                "out" => crate::event::Alarm::GeofenceExit,
-                _ => crate::event::Alarm::Geofence,
+                "in" => Alarm::GeofenceEnter,
+                "out" => Alarm::GeofenceExit,
+                _ => Alarm::Geofence,
             });
         }
         Says::Photo { for_alarm } => {
@@ -150,12 +150,19 @@ pub(super) fn keyword(facts: &mut Facts<'_>, word: &str, meaning: &'static Keywo
             let attributes = &mut facts.report.attributes;
             match (extra.strip_suffix('%').and_then(number), number(extra)) {
                 (Some(fuel), _) => attributes.set("fuel_percent", fuel),
-                (_, Some(celsius)) if extra.starts_with(['+', '-']) => attributes.set("temperature_c", celsius),
+                (_, Some(celsius)) if extra.starts_with(['+', '-']) => temperature(attributes, celsius),
                 // an unknown word of two words has said this already
                 _ if meaning == &keywords::OTHER => {}
                 _ => attributes.set("extra", extra.to_owned()),
             }
         }
+    }
+}
+
+/// The keyword may repeat what stands in the field.
+fn temperature(attributes: &mut Attributes, celsius: f64) {
+    if attributes.get("temperature_c") != Some(&celsius.into()) {
+        attributes.set("temperature_c", celsius);
     }
 }
 
@@ -272,6 +279,7 @@ fn tail(fields: &mut Fields<'_, '_>, report: &mut Report, says: &Keyword) {
     }
     let first = fields.next("fuel_1").unwrap_or_default();
     match percent(first) {
+        Some(days) if says.says == Says::Service => report.attributes.set("service_days", days),
         Some(level) => report.attributes.set("fuel_1_percent", level),
         None if !first.is_empty() => report.attributes.set("field_16", first.to_owned()),
         None => {}
@@ -282,6 +290,7 @@ fn tail(fields: &mut Fields<'_, '_>, report: &mut Report, says: &Keyword) {
         _ if says.says == Says::TroubleCodes => {
             second.split_whitespace().for_each(|code| report.attributes.set("trouble_code", code.to_owned()));
         }
+        Some(km) if says.says == Says::Service => report.attributes.set("service_km", km),
         // a whole number without a percent sign is the mileage of units with one tank
         Some(km) if second.bytes().all(|b| b.is_ascii_digit()) => report.odometer_m = Some(km * KM),
         Some(level) => report.attributes.set("fuel_2_percent", level),
@@ -378,7 +387,7 @@ mod tests {
         assert_eq!((&report["valid"], &report["altitude_m"]), (&json!(false), &json!(65.43)));
         let attributes = json!({
             "phone": "13800000001", "door_open": false, "fuel_1_percent": 10.5, "fuel_2_percent": 0.0,
-            "temperature_c": [28.0, 28.0], "fuel_percent": 0.1
+            "temperature_c": 28.0, "fuel_percent": 0.1
         });
         assert_eq!(report["attributes"], attributes);
     }

@@ -58,6 +58,9 @@ pub(super) fn tyres<'f>(fields: &mut Fields<'f, '_>, zones: Zones) -> Facts<'f> 
     let count = fields.next("tyres").and_then(|n| n.parse().ok()).unwrap_or(0).min(MAX_TYRES);
     let mut tyres = Vec::with_capacity(count);
     for _ in 0..count {
+        if fields.peek(0).is_none_or(str::is_empty) {
+            break;
+        }
         let mut tyre = Attributes::default();
         for name in ["pressure_kpa", "temperature_c"] {
             if let Some(value) = fields.number(name) {
@@ -140,6 +143,8 @@ mod tests {
             ]}
         });
         assert_eq!(said(tyres, body), expected);
-        assert_eq!(said(tyres, "0,0,999999"), json!({"attributes": {"tpms_state": 0, "tyres": vec![json!({}); MAX_TYRES]}}));
+        let many = format!("0,0,999999{}", ",230,25,00000000".repeat(MAX_TYRES + 1));
+        assert_eq!(said(tyres, &many)["attributes"]["tyres"].as_array().map(Vec::len), Some(MAX_TYRES));
+        assert_eq!(said(tyres, "0,0,999999"), json!({"attributes": {"tpms_state": 0}}));
     }
 }
