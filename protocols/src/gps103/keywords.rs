@@ -30,8 +30,8 @@ pub(super) enum Says {
     TroubleCodes,
     /// Days and km until the service stand where the fuel levels are.
     Service,
-    /// It answers the command of this letter.
-    Answer,
+    /// It answers the command of this number: the letters of 2010 have one each.
+    Answer(u16),
     /// A value stands behind the word.
     Temperature,
     Fuel,
@@ -85,16 +85,16 @@ pub(super) static WORDS: &[Keyword] = &[
     says("rfid", "card", Says::Card),
     says("service", "service due", Says::Service),
     // answers to the commands of one letter
-    says("dt", "tracking stopped", Says::Answer),
-    says("et", "alarm silenced", Says::Answer),
-    says("gt", "movement alarm set", Says::Answer),
-    says("ht", "speed alarm set", Says::Answer),
-    says("it", "time zone set", Says::Answer),
-    says("jt", "fuel cut", Says::Answer),
-    says("kt", "fuel restored", Says::Answer),
-    says("lt", "armed", Says::Answer),
-    says("mt", "disarmed", Says::Answer),
-    says("nt", "SMS mode set", Says::Answer),
+    says("dt", "tracking stopped", Says::Answer(102)),
+    says("et", "alarm silenced", Says::Answer(104)),
+    says("gt", "movement alarm set", Says::Answer(105)),
+    says("ht", "speed alarm set", Says::Answer(107)),
+    says("it", "time zone set", Says::Answer(108)),
+    says("jt", "fuel cut", Says::Answer(109)),
+    says("kt", "fuel restored", Says::Answer(110)),
+    says("lt", "armed", Says::Answer(111)),
+    says("mt", "disarmed", Says::Answer(112)),
+    says("nt", "SMS mode set", Says::Answer(113)),
 ];
 
 /// Words that a value follows. Longer ones first.
@@ -107,9 +107,39 @@ pub(super) static BEGINNINGS: &[Keyword] = &[
     says("vt", "alarm photo", Says::Photo { for_alarm: true }),
 ];
 
-/// The answer to a command of three digits: `1xx`, or `5xx` where it was refused.
-pub(super) fn is_answer(word: &str) -> bool {
-    matches!(word.as_bytes(), [b'1' | b'5', b'0'..=b'9', b'0'..=b'9'])
+/// What an answer says about its command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done.
+    Done,
+    /// It will be done when the car stands or drives slowly, or at its hour.
+    Later,
+    /// It is not.
+    Refused,
+}
+
+/// What is added to the number of a command that is refused.
+const REFUSAL: u16 = 400;
+/// Answers of this kind that are no refusals: the command they belong to, and what they say.
+const LATER: &[(u16, u16, Outcome)] = &[
+    // the fuel is cut below 20 km/h only
+    (509, 109, Outcome::Later),
+    // the engine starts at its hour
+    (526, 125, Outcome::Later),
+];
+
+/// Which command a keyword answers: `109`, or `509` where it is refused, or a letter's own word.
+pub(super) fn answer(word: &str, meaning: &Keyword) -> Option<(u16, Outcome)> {
+    if let Says::Answer(number) = meaning.says {
+        return Some((number, Outcome::Done));
+    }
+    let number = word.parse().ok().filter(|_| word.len() == 3)?;
+    match (number, LATER.iter().find(|(said, ..)| *said == number)) {
+        (_, Some((_, number, outcome))) => Some((*number, *outcome)),
+        (100..=199, _) => Some((number, Outcome::Done)),
+        (500..=599, _) => Some((number - REFUSAL, Outcome::Refused)),
+        _ => None,
+    }
 }
 
 /// The meaning of a keyword, and what stands behind its word: a value, or the fuel level and temperature of `001 0.1% +28.0`.
@@ -173,7 +203,18 @@ mod tests {
         for text in ["vtx", "wt999", "areas", "109", "nonsense", "help you"] {
             assert_eq!(find(text).0, &OTHER, "{text}");
         }
-        assert!(is_answer("109") && is_answer("509"));
-        assert!(!is_answer("001") && !is_answer("1090") && !is_answer("help me"));
+    }
+
+    #[test]
+    fn answers_name_their_command() {
+        let said = |word| answer(word, find(word).0);
+        assert_eq!(said("jt"), Some((109, Outcome::Done)));
+        assert_eq!(said("109"), Some((109, Outcome::Done)));
+        assert_eq!(said("509"), Some((109, Outcome::Later)));
+        assert_eq!(said("511"), Some((111, Outcome::Refused)));
+        assert_eq!(said("526"), Some((125, Outcome::Later)));
+        for word in ["001", "1090", "help me", "tracker", "+12", "601"] {
+            assert_eq!(said(word), None, "{word}");
+        }
     }
 }

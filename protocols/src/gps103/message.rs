@@ -168,8 +168,9 @@ fn content<'f>(
         return Ok(Content::Order { step: *step, number, facts });
     }
     let (says, extras) = keywords::find(keyword);
-    fields.title(|| title(if keywords::is_answer(keyword) { "command answer" } else { says.title }));
-    let expected = says.alarm.is_some() || says.says != Says::Event || keywords::is_answer(keyword);
+    let is_answer = keywords::answer(keyword, says).is_some();
+    fields.title(|| title(if is_answer && says == &keywords::OTHER { "command answer" } else { says.title }));
+    let expected = says.alarm.is_some() || says.says != Says::Event || is_answer;
     match read::report(fields, says, zones, dialect) {
         Some(mut facts) => {
             read::keyword(&mut facts, keyword, says, extras);

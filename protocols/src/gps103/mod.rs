@@ -11,10 +11,13 @@
 //!
 //! `frame` finds frames, `fields` reads what stands between commas, `keywords` says what a message is about, `read` and
 //! `vehicle` know the layouts, `clock` the time, `dialect` what some makers' units mean by the same words, `message` puts a
-//! message together, `session` acts on it with `photo` and `orders`, `reply` answers.
+//! message together, `session` acts on it with `photo` and `orders`, `reply` answers, `commands` puts what the backend wants
+//! into words, `downlink` writes and reads them.
 
 mod clock;
+mod commands;
 mod dialect;
+mod downlink;
 mod fields;
 mod frame;
 mod keywords;

@@ -19,11 +19,13 @@ struct Trip {
 }
 
 impl Trips {
-    /// The key was pressed for this order, by a message that says this. An order without a number is one.
-    pub(super) fn key(&mut self, order: &str, said: &str) -> OrderAction {
+    /// The key was pressed for this order, by a message that says this; `in_car`: an earlier connection had its passenger get in.
+    /// An order without a number is one.
+    pub(super) fn key(&mut self, order: &str, said: &str, in_car: bool) -> OrderAction {
         match self.0.iter().find(|trip| *trip.order == *order) {
             Some(trip) if *trip.said == *said => OrderAction::PickedUp,
             Some(_) => OrderAction::Completed,
+            None if in_car => OrderAction::Completed,
             None => {
                 if self.0.len() >= MAX_ORDERS {
                     self.0.pop_front();
@@ -47,23 +49,24 @@ mod tests {
     #[test]
     fn the_first_press_is_the_passenger_and_the_next_the_end() {
         let mut trips = Trips::default();
-        assert_eq!(trips.key("1301220909091", "at ten"), OrderAction::PickedUp);
-        assert_eq!(trips.key("1301220909091", "at ten"), OrderAction::PickedUp, "the same message again");
-        assert_eq!(trips.key("1301220909091", "at eleven"), OrderAction::Completed);
-        assert_eq!(trips.key("1301220909091", "at eleven"), OrderAction::Completed);
-        assert_eq!(trips.key("1301220909092", "at eleven"), OrderAction::PickedUp);
+        assert_eq!(trips.key("1301220909091", "at ten", false), OrderAction::PickedUp);
+        assert_eq!(trips.key("1301220909091", "at ten", false), OrderAction::PickedUp, "the same message again");
+        assert_eq!(trips.key("1301220909091", "at eleven", false), OrderAction::Completed);
+        assert_eq!(trips.key("1301220909091", "at eleven", false), OrderAction::Completed);
+        assert_eq!(trips.key("1301220909092", "at eleven", false), OrderAction::PickedUp);
+        assert_eq!(trips.key("1301220909099", "at eleven", true), OrderAction::Completed, "got in over another connection");
         trips.forget("1301220909091");
-        assert_eq!(trips.key("1301220909091", "at twelve"), OrderAction::PickedUp);
+        assert_eq!(trips.key("1301220909091", "at twelve", false), OrderAction::PickedUp);
     }
 
     #[test]
     fn only_so_many_orders_are_remembered() {
         let mut trips = Trips::default();
         for n in 0..=MAX_ORDERS {
-            trips.key(&n.to_string(), "now");
+            trips.key(&n.to_string(), "now", false);
         }
         assert_eq!(trips.0.len(), MAX_ORDERS);
-        assert_eq!(trips.key("0", "later"), OrderAction::PickedUp);
-        assert_eq!(trips.key(&MAX_ORDERS.to_string(), "later"), OrderAction::Completed);
+        assert_eq!(trips.key("0", "later", false), OrderAction::PickedUp);
+        assert_eq!(trips.key(&MAX_ORDERS.to_string(), "later", false), OrderAction::Completed);
     }
 }

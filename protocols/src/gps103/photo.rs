@@ -76,6 +76,11 @@ impl Photo {
         self.deadline
     }
 
+    /// Whether it was asked for; else an alarm took it.
+    pub(super) fn asked_for(&self) -> bool {
+        !self.info.for_alarm
+    }
+
     /// Whether this announcement is of this photo.
     pub(super) fn is(&self, info: PhotoInfo, taken: Option<Timestamp>) -> bool {
         (self.info, self.taken) == (info, taken)

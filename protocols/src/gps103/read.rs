@@ -10,7 +10,7 @@ use crate::event::{Alarm, Alarms, Attributes, Cell, Report};
 use crate::gps103::clock::{self, Clock, Zones};
 use crate::gps103::dialect::Dialect;
 use crate::gps103::fields::{Fields, number, percent};
-use crate::gps103::keywords::{self, Keyword, Says};
+use crate::gps103::keywords::{self, Keyword, Outcome, Says};
 use crate::parts::geo::{from_ddmm, on_earth, round};
 use crate::profile::TimeZone;
 use crate::time::{Civil, Timestamp};
@@ -30,6 +30,8 @@ pub(super) struct Facts<'f> {
     pub(super) card: Option<&'f str>,
     /// A photo follows.
     pub(super) photo: Option<PhotoInfo>,
+    /// The command that it answers, and how.
+    pub(super) answer: Option<(u16, Outcome)>,
     /// The alternative layout, in which the unit's name stands where others have a keyword.
     pub(super) named: bool,
 }
@@ -106,13 +108,14 @@ pub(super) fn keyword(facts: &mut Facts<'_>, word: &str, meaning: &'static Keywo
         report.attributes.set("unit_name", word.to_owned());
         return;
     }
+    facts.answer = keywords::answer(word, meaning);
     report.alarms = meaning.alarm.into_iter().collect::<Alarms>();
     let attributes = &mut report.attributes;
     match meaning.says {
         Says::Nothing | Says::TroubleCodes | Says::Card => {}
         Says::Ignition(on) => report.ignition = Some(on),
-        Says::Answer => attributes.set("answer", meaning.word),
-        Says::Event if keywords::is_answer(word) => {
+        Says::Answer(_) => attributes.set("answer", meaning.word),
+        Says::Event if facts.answer.is_some() => {
             attributes.set("answer", word.to_owned());
             if word.starts_with('5') {
                 attributes.set("refused", true);

@@ -1,4 +1,6 @@
-//! What goes back to the device: three words.
+//! What goes back to the device: two words, and a command.
+
+use std::fmt;
 
 /// The answer to a sign-on; without it the device signs on for ever.
 pub(super) const LOAD: &[u8] = b"LOAD";
@@ -6,7 +8,7 @@ pub(super) const LOAD: &[u8] = b"LOAD";
 pub(super) const ON: &[u8] = b"ON";
 
 /// An identity as the device sent it: its digits go back to it as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Imei {
     digits: [u8; Self::MAX],
     length: usize,
@@ -42,14 +44,27 @@ impl Imei {
     }
 }
 
-/// A command: everything that goes to the device but the answers. `words` is the command and what belongs to it.
-pub(super) fn command(out: &mut Vec<u8>, imei: &Imei, words: &[&[u8]]) {
+impl fmt::Debug for Imei {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(self.as_bytes()).unwrap_or_default())
+    }
+}
+
+/// A command without the `;` that ends it.
+pub(super) fn command(out: &mut Vec<u8>, imei: &Imei, code: &[u8], arguments: Option<&[u8]>) {
     out.extend_from_slice(b"**,imei:");
     out.extend_from_slice(imei.as_bytes());
-    for word in words {
+    out.push(b',');
+    out.extend_from_slice(code);
+    if let Some(arguments) = arguments {
         out.push(b',');
-        out.extend_from_slice(word);
+        out.extend_from_slice(arguments);
     }
+}
+
+/// The SOS is heard: the device may stop calling.
+pub(super) fn heard(out: &mut Vec<u8>, imei: &Imei) {
+    command(out, imei, b"E", None);
     out.push(b';');
 }
 
@@ -60,8 +75,12 @@ mod tests {
     #[test]
     fn commands_as_published() {
         let mut out = Vec::new();
-        command(&mut out, &Imei::new("861200000000012").unwrap(), &[b"H", b"080"]);
-        assert_eq!(out, b"**,imei:861200000000012,H,080;");
+        let imei = Imei::new("861200000000012").unwrap();
+        command(&mut out, &imei, b"H", Some(b"080"));
+        assert_eq!(out, b"**,imei:861200000000012,H,080");
+        out.clear();
+        heard(&mut out, &imei);
+        assert_eq!(out, b"**,imei:861200000000012,E;");
     }
 
     #[test]

@@ -2,18 +2,24 @@
 
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::cursor::Trace;
+use crate::desk::{Confirms, Emitted, Errand, OrderRef, OrderStage, Plan, Unfit, Verdict};
 use crate::event::{Actor, Body, Data, DataKind, Driver, Method, Order, OrderAction, Reason, Report};
 use crate::fault::{Fault, FaultKind};
 use crate::gps103::clock::Zones;
+use crate::gps103::commands::{self, key, order_key};
 use crate::gps103::dialect::Dialect;
+use crate::gps103::downlink::{self, Downlink};
 use crate::gps103::frame;
+use crate::gps103::keywords::Outcome;
 use crate::gps103::message::{self, Content, Message, OrderStep};
 use crate::gps103::orders::Trips;
 use crate::gps103::photo::{Part, Photo, Taken};
 use crate::gps103::read::Facts;
 use crate::gps103::reply::{self, Imei};
 use crate::identity::{MessageType, SessionId};
+use crate::outcome::EndingReason;
 use crate::profile::{Profile, TimeZone};
 use crate::session::{Delivery, Handled, Outgoing};
 use crate::time::{Now, undo_week_rollover};
@@ -22,6 +28,8 @@ use crate::wire::{Answer, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
 /// A unit of this family on a connection.
 #[derive(Debug)]
 pub(super) struct Gps103 {
+    /// The identity as it was sent; commands repeat its digits.
+    imei: Option<Imei>,
     /// The zone that its reports have shown.
     zone: Option<TimeZone>,
     /// One at a time: the parts do not say to which they belong.
@@ -68,7 +76,7 @@ impl Wire for Gps103 {
     type Ack = Ack;
 
     fn new(_: SessionId) -> Self {
-        Self { zone: None, photo: None, trips: Trips::default() }
+        Self { imei: None, zone: None, photo: None, trips: Trips::default() }
     }
 
     fn probe(head: &[u8]) -> Probe {
@@ -93,7 +101,8 @@ impl Wire for Gps103 {
         if let Err(fault) = step.identify(imei, None) {
             return Answer::Rejected(fault, None);
         }
-        let ack = Ack { load: short, on: behind_heartbeat, heard: Imei::new(imei).filter(|_| keyword == SOS) }.or_none();
+        self.imei = Imei::new(imei);
+        let ack = Ack { load: short, on: behind_heartbeat, heard: self.imei.filter(|_| keyword == SOS) }.or_none();
         match content {
             Content::SignOn => Answer::Handled(Handled::Handshake, Some(Ack::LOAD)),
             Content::Heartbeat => Answer::Handled(Handled::Heartbeat, ack),
@@ -101,8 +110,7 @@ impl Wire for Gps103 {
             Content::Order { step: does, number, facts } => {
                 let facts = self.settle(facts, step);
                 let mut source = source(keyword, body, &facts);
-                step.emit(&mut source, self.order(does, number, keyword, body, facts, step.profile()));
-                Answer::Stored(ack)
+                self.order(&Said { does, number, keyword, body }, facts, ack, &mut source, step)
             }
             Content::PhotoPart(bytes) => self.photo_part(&bytes, step),
             Content::Unknown => {
@@ -128,7 +136,7 @@ impl Wire for Gps103 {
             out.frame(|out| out.extend_from_slice(reply::ON));
         }
         if let Some(imei) = ack.heard {
-            out.frame(|out| reply::command(out, &imei, &[b"E"]));
+            out.frame(|out| reply::heard(out, &imei));
         }
     }
 
@@ -141,14 +149,67 @@ impl Wire for Gps103 {
             photo.give_up(step);
         }
     }
+
+    type Downlink = Downlink;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+
+    fn samples() -> Vec<Downlink> {
+        downlink::samples()
+    }
+
+    fn encode(&self, downlink: &Downlink, _: &Link, out: &mut Vec<u8>) {
+        downlink::encode(downlink, out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        downlink::decode(raw, trace)
+    }
+
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        frame::seal(form, content, out);
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        let link = errand.link();
+        let id = link.device_id().map_or("", |id| id.as_str());
+        let id = id.strip_prefix(link.settings().device_prefix.as_str()).unwrap_or(id);
+        // without its digits no command reaches the device
+        let imei = self.imei.or_else(|| Imei::restored(id)).ok_or(Unfit::Unsupported)?;
+        let plan = commands::plan(&command.kind, imei, self.zone, errand)?;
+        for downlink in &plan.downlinks {
+            if let Downlink::Do { words: downlink::Words::Offer(number, _), .. } = downlink {
+                self.trips.forget(number.as_str());
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// A message about an order.
+struct Said<'f> {
+    does: OrderStep,
+    number: Option<&'f str>,
+    keyword: &'f str,
+    body: &'f str,
 }
 
 impl Gps103 {
     fn report(&mut self, keyword: &str, body: &str, facts: Facts<'_>, ack: Option<Ack>, step: &mut Step<'_>) -> Answer<Ack> {
         let facts = self.settle(facts, step);
         let mut source = source(keyword, body, &facts);
-        let Facts { report, located, card, photo, .. } = facts;
+        let Facts { report, located, card, photo, answer, .. } = facts;
         let time = report.time;
+        if let Some((command, outcome)) = answer {
+            step.answer(key(command), verdict(command, outcome));
+        }
+        if located && matches!(keyword, "tracker" | "001" | "100") {
+            // by its letter, the command to report now is answered by a report like others
+            step.answer(key(commands::LOCATE), Verdict::Done(None));
+        }
+        if photo.is_some_and(|photo| !photo.for_alarm) {
+            step.answer(key(commands::PHOTO), Verdict::Delivered);
+        }
         if report == (Report { time, ..Report::default() }) && card.is_none() {
             return Answer::Handled(Handled::Heartbeat, ack);
         }
@@ -206,57 +267,74 @@ impl Gps103 {
         facts
     }
 
-    /// What a message about an order says. News about an order that the device has received are a report like others.
+    /// A message about an order. News that the device has received are a report like others.
     fn order(
         &mut self,
-        does: OrderStep,
-        number: Option<&str>,
-        keyword: &str,
-        body: &str,
+        said: &Said<'_>,
         facts: Facts<'_>,
-        profile: &Profile,
-    ) -> Body {
+        ack: Option<Ack>,
+        source: &mut Source<'_>,
+        step: &mut Step<'_>,
+    ) -> Answer<Ack> {
         let Facts { mut report, located, .. } = facts;
+        let Said { does, number, keyword, body } = *said;
         let handle = number.unwrap_or_default();
-        let (action, actor, reason) = match does {
+        let (action, actor) = match does {
             OrderStep::Told => {
+                let command = keyword.parse().unwrap_or_default();
+                step.answer(order_key(command, handle), Verdict::Delivered);
+                self.trips.forget(handle);
                 report.attributes.set("answer", keyword.to_owned());
                 if let Some(number) = number {
                     report.attributes.set("order", number.to_owned());
                 }
-                return if located { Body::Position(report) } else { Body::Status(report) };
+                step.emit(source, if located { Body::Position(report) } else { Body::Status(report) });
+                return Answer::Stored(ack);
             }
-            OrderStep::Delivered => (OrderAction::Delivered, Actor::Device, None),
-            OrderStep::Accepted => (OrderAction::Accepted, Actor::Driver, None),
-            OrderStep::Cancelled => (OrderAction::Cancelled, Actor::Driver, Some(Reason::Driver)),
-            OrderStep::Key if Dialect::of(profile).picks_up => (self.trips.key(handle, body), Actor::Driver, None),
-            OrderStep::Key => (OrderAction::Completed, Actor::Driver, None),
+            OrderStep::Delivered => (OrderAction::Delivered, Actor::Device),
+            OrderStep::Accepted => (OrderAction::Accepted, Actor::Driver),
+            OrderStep::Cancelled => (OrderAction::Cancelled, Actor::Driver),
+            OrderStep::Key => (self.last_key(handle, body, step), Actor::Driver),
         };
-        if matches!(action, OrderAction::Delivered | OrderAction::Cancelled) {
-            self.trips.forget(handle);
+        match action {
+            OrderAction::Delivered => {
+                self.trips.forget(handle);
+                step.answer(order_key(commands::OFFER, handle), Verdict::Delivered);
+            }
+            OrderAction::Cancelled => {
+                self.trips.forget(handle);
+                // who gives up an offer that is still open has answered it
+                step.answer(order_key(commands::OFFER, handle), Verdict::Refused(None));
+            }
+            _ => {}
         }
         let time = report.time;
         let says_more = report != (Report { time, ..Report::default() });
-        Body::Order(Box::new(Order {
-            action,
-            actor,
-            order_id: None,
-            token: number.map(str::to_owned),
-            command_id: None,
-            driver_id: None,
-            authorized: None,
-            reason,
+        let order = Order {
+            reason: (action == OrderAction::Cancelled).then_some(Reason::Driver),
             time,
-            eta_s: None,
-            fare: None,
-            distance_m: None,
-            waiting_s: None,
-            started_at: None,
-            ended_at: None,
-            late: None,
             position: says_more.then(|| Box::new(report)),
-            attributes: Default::default(),
-        }))
+            ..Order::of(action, actor)
+        };
+        match step.emit_order(source, order, number.map_or(OrderRef::Only, OrderRef::Named)) {
+            Emitted::Stored => Answer::Stored(ack),
+            Emitted::Repeat => Answer::Handled(Handled::Repeat, ack),
+        }
+    }
+
+    /// What the last key means. Over which connection the passenger got in does not matter where the order is known.
+    fn last_key(&mut self, handle: &str, body: &str, step: &Step<'_>) -> OrderAction {
+        if !Dialect::of(step.profile()).picks_up {
+            return OrderAction::Completed;
+        }
+        let number = handle.parse().ok();
+        let mut open = step.link().desk().into_iter().flat_map(|desk| desk.open_orders());
+        let in_car = open.any(|order| {
+            let id = order.order_id.as_str();
+            let named = handle.is_empty() || id == handle || number.is_some() && [order.token, id.parse().ok()].contains(&number);
+            named && order.stage == OrderStage::PickedUp
+        });
+        self.trips.key(handle, body, in_car)
     }
 
     fn photo_part(&mut self, bytes: &[u8], step: &mut Step<'_>) -> Answer<Ack> {
@@ -269,9 +347,13 @@ impl Gps103 {
         };
         match photo.take(part, step) {
             Taken::Last => {
+                let asked_for = photo.asked_for();
                 let (data, whole) = photo.finish();
                 // the photo itself is the body: sent again over another connection it is the same
                 step.emit_bytes(&mut Source::dated(MessageType::Word(PHOTO), &whole), &data, &whole);
+                if asked_for {
+                    step.answer(key(commands::PHOTO), Verdict::Done(None));
+                }
                 Answer::Stored(None)
             }
             other => {
@@ -283,6 +365,16 @@ impl Gps103 {
                 }
             }
         }
+    }
+}
+
+/// What an answer says about its command. Photos and orders have more to say after it.
+fn verdict(command: u16, outcome: Outcome) -> Verdict {
+    match outcome {
+        Outcome::Done if command == commands::PHOTO => Verdict::Delivered,
+        Outcome::Done => Verdict::Done(None),
+        Outcome::Later => Verdict::Delivered,
+        Outcome::Refused => Verdict::Refused(Some(EndingReason::DeviceFailed)),
     }
 }
 
@@ -317,7 +409,7 @@ mod tests {
     use crate::parts::checksum::sum8;
     use crate::session::{Fate, Opening, Session, Turn};
     use crate::time::Timestamp;
-    use crate::wire::Machine;
+    use crate::machine::Machine;
 
     const PLACE: &str = "2603011800,,F,100000.000,A,2232.5716,N,11403.4736,E,0.00,0";
 
