@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::command::{Assign, Kind, OrderId, Output};
-use crate::desk::{Confirms, Errand, Key, Plan, Unfit};
+use crate::desk::{Confirms, Errand, Key, OpenOrder, Plan, Unfit};
 use crate::gps103::dialect::{Codes, Dialect};
 use crate::gps103::downlink::{Day, Downlink, Interval, MAX_TEXT, ORDER_DIGITS, OrderNumber, Plain, Point, Text, Words};
 use crate::gps103::reply::Imei;
@@ -55,10 +55,23 @@ pub(super) fn order_key(command: u16, order: &str) -> Key {
 }
 
 /// The dispatch centre's number of an order: the id where it has this form, else a number with zeros in front.
-pub(super) fn order_number(id: &OrderId, errand: &mut Errand<'_>) -> Result<OrderNumber, Unfit> {
-    let own = Some(id.as_str()).filter(|text| text.len() == ORDER_DIGITS).and_then(OrderNumber::new);
-    let number = own.or_else(|| OrderNumber::new(&format!("{:0ORDER_DIGITS$}", errand.number(id, MAX_NUMBER))));
+fn order_number(id: &OrderId, errand: &mut Errand<'_>) -> Result<OrderNumber, Unfit> {
+    let number = own_form(id).or_else(|| with_zeros(errand.number(id, MAX_NUMBER)));
     number.ok_or(Unfit::Unsupported)
+}
+
+/// The same of an order that the device has.
+pub(super) fn number_of(order: &OpenOrder) -> Option<OrderNumber> {
+    let number = || order.token.or_else(|| order.order_id.as_str().parse().ok());
+    own_form(&order.order_id).or_else(|| with_zeros(number()?))
+}
+
+fn own_form(id: &OrderId) -> Option<OrderNumber> {
+    Some(id.as_str()).filter(|text| text.len() == ORDER_DIGITS).and_then(OrderNumber::new)
+}
+
+fn with_zeros(number: u64) -> Option<OrderNumber> {
+    OrderNumber::new(&format!("{number:0ORDER_DIGITS$}"))
 }
 
 /// Put a command into words. `zone` is the driver's, as far as known.
@@ -155,15 +168,18 @@ fn shown(text: &str, errand: &Errand<'_>) -> Result<(Text, Vec<String>), Unfit> 
     Ok((text, cut.into_iter().collect()))
 }
 
-/// What can be switched: name, what to say for `true` and `false`, and the numbers of their answers.
-const OUTPUTS: &[(&str, (Plain, u16), Option<(Plain, u16)>)] = &[
+/// What to say, and the number of its answer.
+type Switch = (Plain, u16);
+
+/// What can be switched: name, and the words for `true` and `false`.
+const OUTPUTS: &[(&str, Switch, Option<Switch>)] = &[
     ("fuel", (Plain::CutFuel, 109), Some((Plain::RestoreFuel, 110))),
     ("circuit", (Plain::CutFuel, 109), Some((Plain::RestoreFuel, 110))),
     ("armed", (Plain::Arm, 111), Some((Plain::Disarm, 112))),
     ("engine", (Plain::Start, 125), None),
 ];
 
-fn switch(output: &Output) -> Result<(Plain, u16), Unfit> {
+fn switch(output: &Output) -> Result<Switch, Unfit> {
     let row = OUTPUTS.iter().find(|(name, ..)| *name == output.name);
     let (_, on, off) = row.ok_or_else(|| {
         let names = OUTPUTS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
@@ -282,7 +298,8 @@ mod tests {
 
     #[test]
     fn settings_say_what_they_are() {
-        let said = |name: &str, value: Value, codes| setting(name, &value, codes).map(|(words, answer)| (format!("{words:?}"), answer));
+        let said =
+            |name: &str, value: Value, codes| setting(name, &value, codes).map(|(words, answer)| (format!("{words:?}"), answer));
         let letters = |name: &str, value| said(name, value, Codes::Letters);
         assert_eq!(letters("speed_alarm_kmh", json!(80)), Ok(("Speed(80, Letters)".to_owned(), Some(107))));
         assert_eq!(letters("move_alarm_m", json!(200)), Ok(("Plain(MoveAlarm, Letters)".to_owned(), Some(105))));

@@ -31,13 +31,8 @@ pub(super) enum Codes {
     Numbers,
 }
 
-const COMMON: Dialect = Dialect {
-    name: "",
-    speed_unit_kmh: KMH_PER_KNOT,
-    picks_up: true,
-    card: DriverAction::SignOn,
-    codes: Codes::Letters,
-};
+const COMMON: Dialect =
+    Dialect { name: "", speed_unit_kmh: KMH_PER_KNOT, picks_up: true, card: DriverAction::SignOn, codes: Codes::Letters };
 
 static COMMON_READINGS: Dialect = COMMON;
 

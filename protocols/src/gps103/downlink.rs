@@ -303,15 +303,16 @@ impl Words {
     /// The command's name, and what belongs to it.
     fn written(&self) -> (&str, Option<Vec<u8>>) {
         let text = |text: String| Some(text.into_bytes());
-        let order = |number: &OrderNumber, details: &Text| {
-            Some([number.as_str().as_bytes(), b",".as_slice(), &details.0].concat())
-        };
+        let order = |number: &OrderNumber, details: &Text| Some([number.as_str().as_bytes(), b",".as_slice(), &details.0].concat());
         match self {
             Self::Plain(plain, codes) => (plain.code(*codes), None),
             Self::Track(every, codes) => {
                 let unit = char::from(every.unit);
                 let count = every.count;
-                (pick(TRACK, *codes), text(if *codes == Codes::Letters { format!("{count:02}{unit}") } else { format!("{count}{unit}") }))
+                (
+                    pick(TRACK, *codes),
+                    text(if *codes == Codes::Letters { format!("{count:02}{unit}") } else { format!("{count}{unit}") }),
+                )
             }
             Self::Distance(m, codes) => {
                 (pick(DISTANCE, *codes), text(if *codes == Codes::Letters { format!("{m:04}m") } else { format!("{m}m") }))
@@ -531,10 +532,39 @@ mod tests {
             })
             .collect();
         for published in [
-            "LOAD", "ON", "B;", "100;", "C,30s;", "101,30s;", "C,02h;", "101,2h;", "D;", "E;", "G;", "H,080;", "107,080;", "I,+8;", "J;",
-            "109;", "J", "K;", "L;", "M;", "N;", "F,0200m;", "103,200m;", "114,22.600000,114.000000;-22.500000,-114.123456;", "116,20260301;",
-            "120,30;", "121,22.542860,114.057893 area01,800m;", "122,example.com,5001;", "160;", "171,1301220909091,Main St 1 -> Airport;",
-            "173,1301220909091;", "180,03,FREE;", "161;",
+            "LOAD",
+            "ON",
+            "B;",
+            "100;",
+            "C,30s;",
+            "101,30s;",
+            "C,02h;",
+            "101,2h;",
+            "D;",
+            "E;",
+            "G;",
+            "H,080;",
+            "107,080;",
+            "I,+8;",
+            "J;",
+            "109;",
+            "J",
+            "K;",
+            "L;",
+            "M;",
+            "N;",
+            "F,0200m;",
+            "103,200m;",
+            "114,22.600000,114.000000;-22.500000,-114.123456;",
+            "116,20260301;",
+            "120,30;",
+            "121,22.542860,114.057893 area01,800m;",
+            "122,example.com,5001;",
+            "160;",
+            "171,1301220909091,Main St 1 -> Airport;",
+            "173,1301220909091;",
+            "180,03,FREE;",
+            "161;",
         ] {
             assert!(written.iter().any(|w| w == published), "{published}: {written:?}");
         }

@@ -178,7 +178,7 @@ fn heartbeat(line: &[u8]) -> Option<usize> {
     let n = digits(line);
     match n == line.len() {
         true if ID_DIGITS.contains(&n) => Some(n),
-        true if n > IMEI && n % IMEI == 0 => Some(IMEI),
+        true if n > IMEI && n.is_multiple_of(IMEI) => Some(IMEI),
         _ => None,
     }
 }

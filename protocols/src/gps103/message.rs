@@ -39,11 +39,7 @@ pub(super) enum Content<'f> {
     /// What it reports.
     Report(Facts<'f>),
     /// Something about an order; `number` is the dispatch centre's.
-    Order {
-        step: OrderStep,
-        number: Option<&'f str>,
-        facts: Facts<'f>,
-    },
+    Order { step: OrderStep, number: Option<&'f str>, facts: Facts<'f> },
     /// The bytes of a photo's part, head and sum included.
     PhotoPart(Vec<u8>),
     /// Words that no document has.

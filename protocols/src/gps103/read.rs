@@ -62,12 +62,7 @@ const SPEED_DECIMALS: i32 = 3;
 const KM: f64 = 1000.0;
 
 /// Read what stands behind the keyword; `None` if that is none of the layouts.
-pub(super) fn report<'f>(
-    fields: &mut Fields<'f, '_>,
-    says: &Keyword,
-    zones: Zones,
-    dialect: &Dialect,
-) -> Option<Facts<'f>> {
+pub(super) fn report<'f>(fields: &mut Fields<'f, '_>, says: &Keyword, zones: Zones, dialect: &Dialect) -> Option<Facts<'f>> {
     let (fix, validity) = (fields.peek(2), fields.peek(4));
     let placed = matches!(validity, Some("A" | "V")) || fix == Some("F");
     if !placed && fix != Some("L") {
@@ -385,7 +380,8 @@ mod tests {
             "attributes": {"door_open": false, "fuel_1_percent": 31.37}
         });
         assert_eq!(read(body), Some((true, expected)));
-        let body = "001 0.1% +28.0,0809231929,13800000001,F,055403.000,V,2233.1870,N,11354.3067,E,0.00,30.1,65.43,1,0,10.5%,0.0%,28";
+        let body =
+            "001 0.1% +28.0,0809231929,13800000001,F,055403.000,V,2233.1870,N,11354.3067,E,0.00,30.1,65.43,1,0,10.5%,0.0%,28";
         let (_, report) = read(body).unwrap();
         assert_eq!((&report["valid"], &report["altitude_m"]), (&json!(false), &json!(65.43)));
         let attributes = json!({

@@ -10,7 +10,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::gps103::clock::Zones;
 use crate::gps103::commands::{self, key, order_key};
 use crate::gps103::dialect::Dialect;
-use crate::gps103::downlink::{self, Downlink};
+use crate::gps103::downlink::{self, Downlink, OrderNumber, Words};
 use crate::gps103::frame;
 use crate::gps103::keywords::Outcome;
 use crate::gps103::message::{self, Content, Message, OrderStep};
@@ -178,7 +178,7 @@ impl Wire for Gps103 {
         let imei = self.imei.or_else(|| Imei::restored(id)).ok_or(Unfit::Unsupported)?;
         let plan = commands::plan(&command.kind, imei, self.zone, errand)?;
         for downlink in &plan.downlinks {
-            if let Downlink::Do { words: downlink::Words::Offer(number, _), .. } = downlink {
+            if let Downlink::Do { words: Words::Offer(number, _), .. } = downlink {
                 self.trips.forget(number.as_str());
             }
         }
@@ -278,7 +278,8 @@ impl Gps103 {
     ) -> Answer<Ack> {
         let Facts { mut report, located, .. } = facts;
         let Said { does, number, keyword, body } = *said;
-        let handle = number.unwrap_or_default();
+        let only = if number.is_none() { only_order(step) } else { None };
+        let handle = number.or_else(|| only.as_ref().map(OrderNumber::as_str)).unwrap_or_default();
         let (action, actor) = match does {
             OrderStep::Told => {
                 let command = keyword.parse().unwrap_or_default();
@@ -327,11 +328,9 @@ impl Gps103 {
         if !Dialect::of(step.profile()).picks_up {
             return OrderAction::Completed;
         }
-        let number = handle.parse().ok();
         let mut open = step.link().desk().into_iter().flat_map(|desk| desk.open_orders());
         let in_car = open.any(|order| {
-            let id = order.order_id.as_str();
-            let named = handle.is_empty() || id == handle || number.is_some() && [order.token, id.parse().ok()].contains(&number);
+            let named = commands::number_of(order).is_some_and(|number| number.as_str() == handle);
             named && order.stage == OrderStage::PickedUp
         });
         self.trips.key(handle, body, in_car)
@@ -366,6 +365,14 @@ impl Gps103 {
             }
         }
     }
+}
+
+/// The number of the only order that the device has: what a message without a number means.
+fn only_order(step: &Step<'_>) -> Option<OrderNumber> {
+    let open = step.link().desk()?.open_orders();
+    let mut open = open.filter(|order| !matches!(order.stage, OrderStage::Declined | OrderStage::Ended));
+    let only = open.next()?;
+    if open.next().is_some() { None } else { commands::number_of(only) }
 }
 
 /// What an answer says about its command. Photos and orders have more to say after it.
@@ -406,10 +413,10 @@ mod tests {
 
     use super::*;
     use crate::event::{Content as DataContent, Event};
+    use crate::machine::Machine;
     use crate::parts::checksum::sum8;
     use crate::session::{Fate, Opening, Session, Turn};
     use crate::time::Timestamp;
-    use crate::machine::Machine;
 
     const PLACE: &str = "2603011800,,F,100000.000,A,2232.5716,N,11403.4736,E,0.00,0";
 

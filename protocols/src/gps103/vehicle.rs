@@ -103,7 +103,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn said<'f>(read: impl Fn(&mut Fields<'f, '_>, Zones) -> Facts<'f>, body: &'f str) -> Value {
-        serde_json::to_value(read(&mut Fields::new(body, 0, None), Zones { set: Some(TimeZone::CHINA), shown: None }).report).unwrap()
+        serde_json::to_value(read(&mut Fields::new(body, 0, None), Zones { set: Some(TimeZone::CHINA), shown: None }).report)
+            .unwrap()
     }
 
     #[test]
