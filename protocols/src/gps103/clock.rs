@@ -94,8 +94,16 @@ pub(super) fn local(text: &str) -> Option<Civil> {
     let mut pairs = digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |n, digit| n * 10 + digit));
     let mut six = [0; 6];
     six.iter_mut().zip(&mut pairs).for_each(|(slot, pair)| *slot = pair);
-    let civil = Civil::from_six(six);
-    (matches!(n, 10 | 12) && Timestamp::from_civil(civil, 0).is_some()).then_some(civil)
+    let [year, month, day, hour, minute, second] = six;
+    let days = match month {
+        2 if year % 4 == 0 => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
+    };
+    let exists = (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    (matches!(n, 10 | 12) && exists).then(|| Civil::from_six(six))
 }
 
 /// `HHmmss` or `HHmmss.sss`, as milliseconds since midnight. Some units put another number there.
@@ -164,7 +172,18 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in ["", "000000000", "0000000119", "2613011200", "2603012460", "26030112", "2603011200x", "2603011200301"] {
+        for text in [
+            "",
+            "000000000",
+            "0000000119",
+            "2613011200",
+            "2603012460",
+            "2602291200",
+            "2604311200",
+            "26030112",
+            "2603011200x",
+            "2603011200301",
+        ] {
             assert_eq!(local(text), None, "{text}");
         }
         for text in ["", "31.0", "240000", "126000", "120060", "12000x", "120000.x"] {

@@ -4,12 +4,19 @@ use std::fmt;
 
 use crate::cursor::{Field, Trace};
 
+/// Most fields that are told apart; what is behind stays with the last. The longest message of the documents has 19, one with the
+/// tyres of a lorry and its trailer more.
+const MAX_FIELDS: usize = 80;
+
 /// Reads forward through the fields of a message.
 #[derive(Debug)]
 pub(super) struct Fields<'f, 't> {
     text: &'f str,
-    /// Where the next field starts; behind the text when none is left.
-    at: usize,
+    /// Where each field starts, found in one go; behind the last stands where one more would.
+    starts: [u16; MAX_FIELDS + 1],
+    count: usize,
+    /// How many are read.
+    read: usize,
     /// Where the text starts in the frame.
     base: usize,
     trace: Option<&'t mut Trace>,
@@ -18,22 +25,53 @@ pub(super) struct Fields<'f, 't> {
 impl<'f, 't> Fields<'f, 't> {
     /// Over `text`, which starts `base` bytes into the frame.
     pub(super) fn new(text: &'f str, base: usize, trace: Option<&'t mut Trace>) -> Self {
-        Self { text, at: 0, base, trace }
+        let mut starts = [0; MAX_FIELDS + 1];
+        let mut slots = starts.iter_mut().skip(1);
+        let mut count = 1;
+        for (at, byte) in text.bytes().enumerate() {
+            if byte == b',' && count < MAX_FIELDS {
+                if let Some(slot) = slots.next() {
+                    *slot = u16::try_from(at + 1).unwrap_or(u16::MAX);
+                }
+                count += 1;
+            }
+        }
+        if let Some(slot) = slots.next() {
+            *slot = u16::try_from(text.len() + 1).unwrap_or(u16::MAX);
+        }
+        Self { text, starts, count, read: 0, base, trace }
+    }
+
+    /// Where this field starts.
+    fn start(&self, n: usize) -> usize {
+        self.starts.get(n).copied().map_or(usize::MAX, usize::from)
+    }
+
+    fn get(&self, n: usize) -> Option<&'f str> {
+        if n >= self.count {
+            return None;
+        }
+        self.text.get(self.start(n)..self.start(n + 1) - 1).map(str::trim_ascii)
     }
 
     /// The next field; `None` when none is left. An empty field is one.
     pub(super) fn next(&mut self, name: &str) -> Option<&'f str> {
-        let rest = self.rest()?;
-        let field = rest.split_once(',').map_or(rest, |(field, _)| field);
-        if let Some(trace) = &mut self.trace
-            && !field.is_empty()
-        {
-            let start = self.base + self.at;
-            let span = start..start + field.len();
-            trace.fields.push(Field { span, name: name.to_owned(), value: field.trim().to_owned() });
+        let field = self.get(self.read)?;
+        if self.trace.is_some() {
+            self.record(name, self.start(self.read), self.start(self.read + 1) - 1);
         }
-        self.at += field.len() + 1;
-        Some(field.trim())
+        self.read += 1;
+        Some(field)
+    }
+
+    /// Tell who wants to look of what stands there, without the white space around it.
+    fn record(&mut self, name: &str, start: usize, end: usize) {
+        let raw = self.text.get(start..end).unwrap_or_default();
+        let value = raw.trim_ascii();
+        let start = self.base + start + raw.len() - raw.trim_ascii_start().len();
+        if let Some(trace) = self.trace.as_mut().filter(|_| !value.is_empty()) {
+            trace.fields.push(Field { span: start..start + value.len(), name: name.to_owned(), value: value.to_owned() });
+        }
     }
 
     /// The next field as a number; `None` if it is none.
@@ -43,25 +81,25 @@ impl<'f, 't> Fields<'f, 't> {
 
     /// The field `n` behind the next one, without reading it.
     pub(super) fn peek(&self, n: usize) -> Option<&'f str> {
-        self.rest()?.split(',').nth(n).map(str::trim)
+        self.get(self.read + n)
     }
 
     /// All that is left.
     pub(super) fn rest(&self) -> Option<&'f str> {
-        self.text.get(self.at..)
+        if self.read < self.count { self.text.get(self.start(self.read)..) } else { None }
     }
 
     /// All that is left, as one field; `None` if that is nothing but commas.
     pub(super) fn take_rest(&mut self, name: &str) -> Option<&'f str> {
-        let rest = self.rest()?.trim_matches([',', ' ']);
-        let at = self.base + self.text.len() - self.rest()?.trim_start_matches([',', ' ']).len();
-        self.at = self.text.len() + 1;
+        const FILL: [char; 2] = [',', ' '];
+        let rest = self.rest()?;
+        let start = self.text.len() - rest.trim_start_matches(FILL).len();
+        let rest = rest.trim_matches(FILL);
+        self.read = self.count;
         if rest.is_empty() {
             return None;
         }
-        if let Some(trace) = &mut self.trace {
-            trace.fields.push(Field { span: at..at + rest.len(), name: name.to_owned(), value: rest.to_owned() });
-        }
+        self.record(name, start, start + rest.len());
         Some(rest)
     }
 
@@ -80,10 +118,35 @@ impl<'f, 't> Fields<'f, 't> {
     }
 }
 
-/// A decimal number with a sign or without; what else Rust takes for a number is none here.
+/// Digits behind which a number is no longer exact in the mantissa of an `f64`.
+const EXACT_DIGITS: usize = 15;
+/// Powers of ten that an `f64` has exactly, as many as there are digits.
+const TENS: [f64; EXACT_DIGITS + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// A decimal number with a sign or without; what else Rust takes for a number is none here. Two exact numbers divided are
+/// rounded once, as the parser of the standard library does it.
 pub(super) fn number(text: &str) -> Option<f64> {
-    let plain = !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'+' | b'-'));
-    if plain { text.parse().ok() } else { None }
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        all => (false, all),
+    };
+    let (mut mantissa, mut count, mut decimals) = (0_u64, 0, None);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' if count < EXACT_DIGITS => {
+                mantissa = mantissa * 10 + u64::from(byte - b'0');
+                count += 1;
+                decimals = decimals.map(|n| n + 1);
+            }
+            b'.' if decimals.is_none() => decimals = Some(0),
+            // more digits than any field has
+            _ => return None,
+        }
+    }
+    let scale = TENS.get(decimals.unwrap_or(0))?;
+    let value = mantissa as f64 / scale;
+    (count > 0).then_some(if negative { -value } else { value })
 }
 
 /// A number with or without a percent sign behind it.
@@ -107,7 +170,7 @@ mod tests {
         assert_eq!(fields.take_rest("rest"), Some("1;2"));
         assert_eq!((fields.next("none"), fields.take_rest("none")), (None, None));
         let shown: Vec<_> = trace.fields.iter().map(|f| (f.span.clone(), f.name.as_str(), f.value.as_str())).collect();
-        assert_eq!(shown, [(21..28, "keyword", "tracker"), (30..33, "phone", "5  five"), (35..38, "rest", "1;2")]);
+        assert_eq!(shown, [(21..28, "keyword", "tracker"), (31..32, "phone", "5  five"), (35..38, "rest", "1;2")]);
     }
 
     #[test]
@@ -117,8 +180,34 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_those_of_the_standard_library() {
+        for text in [
+            "2232.5716",
+            "11403.4736",
+            "0.025",
+            "65.26",
+            "271.82",
+            "9246.30767",
+            "22.542860",
+            "-114.057893",
+            "0.1",
+            "999999999999999",
+        ] {
+            assert_eq!(number(text), text.parse().ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_too_many_stay_with_the_last() {
+        let text = "1,".repeat(MAX_FIELDS + 5);
+        let mut fields = Fields::new(&text, 0, None);
+        let read: Vec<_> = std::iter::from_fn(|| fields.next("field")).collect();
+        assert_eq!((read.len(), read.concat().len()), (MAX_FIELDS, MAX_FIELDS - 1 + 1 + 2 * 5 + 1));
+    }
+
+    #[test]
     fn refuses_what_is_no_number() {
-        for text in ["", "+", "inf", "NaN", "1e5", "1 2", "1.2.3", "é"] {
+        for text in ["", "+", ".", "-.", "+-1", "inf", "NaN", "1e5", "1 2", "1.2.3", "é", "1234567890123456"] {
             assert_eq!(number(text), None, "{text}");
         }
         assert_eq!(percent("%"), None);

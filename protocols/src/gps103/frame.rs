@@ -136,27 +136,47 @@ struct Seen {
     second: Option<usize>,
 }
 
+/// What a byte is for finding frames.
+const ORDINARY: u8 = 0;
+const COLON: u8 = 1;
+const END: u8 = 2;
+
+/// Of each byte: one look-up instead of six comparisons, for every byte that is received.
+static CLASSES: [u8; 256] = {
+    let mut classes = [ORDINARY; 256];
+    classes[b':' as usize] = COLON;
+    classes[b';' as usize] = END;
+    classes[b'*' as usize] = END;
+    classes[b'\r' as usize] = END;
+    classes[b'\n' as usize] = END;
+    classes[0] = END;
+    classes
+};
+
 fn look(input: &[u8]) -> Seen {
     let mut seen = Seen::default();
-    for (at, byte) in input.iter().enumerate() {
-        if *byte > b';' {
-            continue; // letters, nearly always
-        }
-        if ends(*byte) {
+    let mut from = 0;
+    let special = |byte: &u8| class(*byte) != ORDINARY;
+    while let Some(at) = input.get(from..).and_then(|rest| rest.iter().position(special)).map(|n| from + n) {
+        if input.get(at).is_some_and(|byte| ends(*byte)) {
             seen.end = Some(at);
             break;
         }
-        let colon = *byte == b':' && seen.second.is_none();
-        if colon && input.get(..=at).is_some_and(|so_far| so_far.ends_with(MARK)) {
+        if seen.second.is_none() && input.get(..=at).is_some_and(|so_far| so_far.ends_with(MARK)) {
             let slot = if seen.first.is_none() { &mut seen.first } else { &mut seen.second };
             *slot = Some(at + 1 - MARK.len());
         }
+        from = at + 1;
     }
     seen
 }
 
+fn class(byte: u8) -> u8 {
+    CLASSES[usize::from(byte)]
+}
+
 fn ends(byte: u8) -> bool {
-    matches!(byte, b';' | b'*' | b'\r' | b'\n' | 0)
+    class(byte) == END
 }
 
 /// Where the frame starts whose `imei:` stands there.

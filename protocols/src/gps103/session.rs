@@ -520,6 +520,17 @@ mod tests {
         assert_eq!(actions("completed_only"), [OrderAction::Completed; 2]);
     }
 
+    #[test]
+    fn a_passenger_stays_in_the_car_over_a_new_connection() {
+        let orders = serde_json::json!({"open_orders": [{"order_id": "4711", "stage": "picked_up"}]});
+        let mut session = open(Profile::default());
+        hear(&mut *session, "##,imei:861200000000012,A;");
+        session.restore(serde_json::from_value(orders).unwrap());
+        let (_, events, _) = hear(&mut *session, &about("177,0000000004711,2603011801,,L,"));
+        let Body::Order(order) = &events[0].body else { panic!("{events:?}") };
+        assert_eq!((order.action, order.order_id.as_deref()), (OrderAction::Completed, Some("4711")));
+    }
+
     fn part(index: u8, payload: &[u8]) -> String {
         let size = u8::try_from(payload.len()).unwrap();
         let bytes = [&[index, 0, size, 0], payload].concat();

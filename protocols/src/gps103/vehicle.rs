@@ -45,8 +45,8 @@ const TYRE_FLAGS: [(&str, Alarm); 6] = [
     ("sensor_battery_low", Alarm::Fault),
     ("leak", Alarm::General),
 ];
-/// Most tyres that are read: a lorry with its trailer has fewer, and a broken count must not fill an event.
-const MAX_TYRES: usize = 32;
+/// Most tyres that are read: a lorry with its trailer has 22, and a broken count must not fill an event.
+const MAX_TYRES: usize = 24;
 
 /// `time,state,number of tyres`, then pressure, temperature and eight flags as digits of each tyre, front left first.
 pub(super) fn tyres<'f>(fields: &mut Fields<'f, '_>, zones: Zones) -> Facts<'f> {
