@@ -218,13 +218,12 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("sms_mode", |value, codes| (value == true).then(|| (Plain::SmsMode.in_codes(codes), Some(113)))),
     // two corners as [latitude, longitude, latitude, longitude], or false
     ("fence", |value, codes| {
-        let answer = |number| (codes == Codes::Numbers).then_some(number);
         if value == false {
-            return Some((Plain::NoFence.in_codes(codes), answer(115)));
+            return Some((Plain::NoFence.in_codes(codes), (codes == Codes::Numbers).then_some(115)));
         }
         let numbers = value.as_array()?.iter().map(Value::as_f64).collect::<Option<Vec<_>>>()?;
         let [a, b, c, d] = *numbers.as_slice() else { return None };
-        Some((Words::Fence([Point::new(a, b)?, Point::new(c, d)?], codes), answer(114)))
+        Some((Words::Fence([Point::new(a, b)?, Point::new(c, d)?], codes), Some(114)))
     }),
     // the day whose stored reports are wanted, as 2026-03-01, or false
     ("upload_day", |value, codes| {

@@ -32,6 +32,8 @@ pub(super) enum Says {
     Service,
     /// It answers the command of this number: the letters of 2010 have one each.
     Answer(u16),
+    /// It says that the command of this number is not carried out.
+    Refusal(u16),
     /// A value stands behind the word.
     Temperature,
     Fuel,
@@ -56,8 +58,8 @@ pub(super) const TRACKER: Keyword = says("tracker", "position", Says::Nothing);
 /// A word that is in no table.
 pub(super) const OTHER: Keyword = says("", "report", Says::Event);
 
-/// The words. The documents of 2010 and 2014 have them, but for the four of driving style, which newer units send, and
-/// `collision`.
+/// The words. The documents of 2010 and 2014 have them, but for the four of driving style and `collision`, which newer units
+/// send, and the answers with a `t` behind a letter from J on and `lf`, which stand in logs of real units.
 pub(super) static WORDS: &[Keyword] = &[
     says("", "position", Says::Nothing),
     says("001", "position", Says::Nothing),
@@ -95,6 +97,9 @@ pub(super) static WORDS: &[Keyword] = &[
     says("lt", "armed", Says::Answer(111)),
     says("mt", "disarmed", Says::Answer(112)),
     says("nt", "SMS mode set", Says::Answer(113)),
+    says("ot", "fence set", Says::Answer(114)),
+    // with the ignition on nothing is armed
+    says("lf", "not armed", Says::Refusal(111)),
 ];
 
 /// Words that a value follows. Longer ones first.
@@ -130,8 +135,10 @@ const LATER: &[(u16, u16, Outcome)] = &[
 
 /// Which command a keyword answers: `109`, or `509` where it is refused, or a letter's own word.
 pub(super) fn answer(word: &str, meaning: &Keyword) -> Option<(u16, Outcome)> {
-    if let Says::Answer(number) = meaning.says {
-        return Some((number, Outcome::Done));
+    match meaning.says {
+        Says::Answer(number) => return Some((number, Outcome::Done)),
+        Says::Refusal(number) => return Some((number, Outcome::Refused)),
+        _ => {}
     }
     let number = word.parse().ok().filter(|_| word.len() == 3)?;
     match (number, LATER.iter().find(|(said, ..)| *said == number)) {
@@ -209,6 +216,7 @@ mod tests {
     fn answers_name_their_command() {
         let said = |word| answer(word, find(word).0);
         assert_eq!(said("jt"), Some((109, Outcome::Done)));
+        assert_eq!(said("lf"), Some((111, Outcome::Refused)));
         assert_eq!(said("109"), Some((109, Outcome::Done)));
         assert_eq!(said("509"), Some((109, Outcome::Later)));
         assert_eq!(said("511"), Some((111, Outcome::Refused)));

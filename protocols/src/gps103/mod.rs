@@ -89,6 +89,8 @@ const MESSAGES: &[(&str, &str)] = &[
     ("lt", "armed"),
     ("mt", "disarmed"),
     ("nt", "SMS mode set"),
+    ("ot", "fence set"),
+    ("lf", "not armed"),
 ];
 
 #[cfg(test)]

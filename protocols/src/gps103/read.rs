@@ -110,6 +110,10 @@ pub(super) fn keyword(facts: &mut Facts<'_>, word: &str, meaning: &'static Keywo
         Says::Nothing | Says::TroubleCodes | Says::Card => {}
         Says::Ignition(on) => report.ignition = Some(on),
         Says::Answer(_) => attributes.set("answer", meaning.word),
+        Says::Refusal(_) => {
+            attributes.set("answer", meaning.word);
+            attributes.set("refused", true);
+        }
         Says::Event if facts.answer.is_some() => {
             attributes.set("answer", word.to_owned());
             if word.starts_with('5') {
