@@ -82,6 +82,17 @@ static ALARMS: &[AlarmBit] = &[
     AlarmBit::new(31, Some(Alarm::Door), ""),
 ];
 
+/// The bits of the standard's alarm word that say this alarm in this edition; a fence has the same bits whichever way it is
+/// crossed.
+pub(super) fn alarm_bits(alarm: Alarm, edition: Edition) -> u32 {
+    let alarm = match alarm {
+        Alarm::GeofenceEnter | Alarm::GeofenceExit => Alarm::Geofence,
+        other => other,
+    };
+    let says = |a: &&AlarmBit| a.alarm == Some(alarm) && (a.since..=a.until).contains(&edition);
+    ALARMS.iter().filter(says).fold(0, |bits, a| bits | 1 << a.bit)
+}
+
 /// Status bits.
 mod status {
     pub(super) const IGNITION: u32 = 1;
