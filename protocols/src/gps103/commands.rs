@@ -195,29 +195,29 @@ fn switch(output: &Output) -> Result<Switch, Unfit> {
 /// Reads the value of a setting into words, and the number of its answer where it has one; `None` if it is none.
 type Setting = fn(&Value, Codes) -> Option<(Words, Option<u16>)>;
 
-/// Settings by name.
-const SETTINGS: &[(&str, Setting)] = &[
+/// Settings: the number of the command that sets them, name, and how they are read.
+const SETTINGS: &[(u32, &str, Setting)] = &[
     // metres between reports
-    ("track_distance_m", |value, codes| {
+    (103, "track_distance_m", |value, codes| {
         let answer = (codes == Codes::Numbers).then_some(103);
         Some((Words::Distance(whole(value, 1, 9999)?, codes), answer))
     }),
     // metres that a parked car may be moved; 0 is off. The letter has no number behind it: it means 200
-    ("move_alarm_m", |value, codes| match (whole(value, 0, 9999)?, codes) {
+    (105, "move_alarm_m", |value, codes| match (whole(value, 0, 9999)?, codes) {
         (0, _) => Some((Plain::NoMoveAlarm.in_codes(codes), Some(106))),
         (200, Codes::Letters) => Some((Plain::MoveAlarm.in_codes(codes), Some(105))),
         (metres, _) => Some((Words::Moved(metres), Some(105))),
     }),
-    ("speed_alarm_kmh", |value, codes| Some((Words::Speed(whole(value, 1, 999)?, codes), Some(107)))),
+    (107, "speed_alarm_kmh", |value, codes| Some((Words::Speed(whole(value, 1, 999)?, codes), Some(107)))),
     // whole hours, as +08:00
-    ("time_zone", |value, codes| {
+    (108, "time_zone", |value, codes| {
         let offset_s = TimeZone::parse(value.as_str()?)?.offset_s;
         let hours = i8::try_from(offset_s / 3600).ok().filter(|_| offset_s % 3600 == 0)?;
         Some((Words::Zone(hours, codes), Some(108)))
     }),
-    ("sms_mode", |value, codes| (value == true).then(|| (Plain::SmsMode.in_codes(codes), Some(113)))),
+    (113, "sms_mode", |value, codes| (value == true).then(|| (Plain::SmsMode.in_codes(codes), Some(113)))),
     // two corners as [latitude, longitude, latitude, longitude], or false
-    ("fence", |value, codes| {
+    (114, "fence", |value, codes| {
         if value == false {
             return Some((Plain::NoFence.in_codes(codes), (codes == Codes::Numbers).then_some(115)));
         }
@@ -226,7 +226,7 @@ const SETTINGS: &[(&str, Setting)] = &[
         Some((Words::Fence([Point::new(a, b)?, Point::new(c, d)?], codes), Some(114)))
     }),
     // the day whose stored reports are wanted, as 2026-03-01, or false
-    ("upload_day", |value, codes| {
+    (116, "upload_day", |value, codes| {
         let answer = |number| (codes == Codes::Numbers).then_some(number);
         if value == false {
             return Some((Plain::NoUpload.in_codes(codes), answer(117)));
@@ -236,13 +236,13 @@ const SETTINGS: &[(&str, Setting)] = &[
         let day = Day::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?)?;
         Some((Words::Upload(day, codes), answer(116)))
     }),
-    ("less_traffic", |value, codes| {
+    (118, "less_traffic", |value, codes| {
         let (plain, answer) = if value.as_bool()? { (Plain::LessTraffic, 118) } else { (Plain::FullTraffic, 119) };
         Some((plain.in_codes(codes), Some(answer)))
     }),
-    ("corner_deg", |value, _| Some((Words::Corners(whole(value, 1, 359)?), Some(120)))),
+    (120, "corner_deg", |value, _| Some((Words::Corners(whole(value, 1, 359)?), Some(120)))),
     // {"number", "latitude", "longitude", "radius_m"}
-    ("area", |value, _| {
+    (121, "area", |value, _| {
         let area = value.as_object()?;
         let number = |name: &str| area.get(name).and_then(Value::as_f64);
         let place = Point::new(number("latitude")?, number("longitude")?)?;
@@ -250,18 +250,18 @@ const SETTINGS: &[(&str, Setting)] = &[
         Some((Words::Area(place, which, whole(area.get("radius_m")?, 1, 9999)?), Some(121)))
     }),
     // host:port
-    ("server", |value, _| {
+    (122, "server", |value, _| {
         let (host, port) = value.as_str()?.rsplit_once(':')?;
         let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
         let host = Text::new(host.as_bytes(), MAX_TEXT).filter(|_| plain)?;
         Some((Words::Server(host, port.parse().ok().filter(|port| *port > 0)?), Some(122)))
     }),
-    ("vibration_alarm", |value, codes| {
+    (123, "vibration_alarm", |value, codes| {
         let (plain, answer) = if value.as_bool()? { (Plain::VibrationAlarm, 123) } else { (Plain::NoVibrationAlarm, 124) };
         Some((plain.in_codes(codes), Some(answer)))
     }),
     // {"line", "text"} of the board of light
-    ("board", |value, _| {
+    (180, "board", |value, _| {
         let board: &Map<String, Value> = value.as_object()?;
         let line = u8::try_from(whole(board.get("line")?, 3, 99)?).ok()?;
         let text = board.get("text")?.as_str().filter(|text| text.is_ascii())?;
@@ -274,12 +274,15 @@ fn whole(value: &Value, least: u16, most: u16) -> Option<u16> {
     (least..=most).contains(&number).then_some(number)
 }
 
+/// The settings by number and name.
+pub(super) fn parameters() -> Vec<(u32, &'static str)> {
+    SETTINGS.iter().map(|(number, name, _)| (*number, *name)).collect()
+}
+
 fn setting(name: &str, value: &Value, codes: Codes) -> Result<(Words, Option<u16>), Unfit> {
-    let row = SETTINGS.iter().find(|(known, _)| *known == name);
-    let (_, read) = row.ok_or_else(|| {
-        let names = SETTINGS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        Unfit::Field(format!("values: there is no `{}`; there are {names}", name.escape_debug()))
-    })?;
+    let number = name.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    let row = SETTINGS.iter().find(|(code, known, _)| *known == name || Some(*code) == number);
+    let (_, _, read) = row.ok_or_else(|| Unfit::Field(format!("values: there is no `{}`", name.escape_debug())))?;
     read(value, codes).ok_or_else(|| Unfit::Field(format!("values: {name} cannot be {value}")))
 }
 
@@ -335,7 +338,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_named_once() {
+    fn kinds_and_settings_are_named_once_and_in_order() {
         assert!(COMMANDS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(SETTINGS.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(setting("0x006b", &json!(80), Codes::Letters), setting("speed_alarm_kmh", &json!(80), Codes::Letters));
     }
 }

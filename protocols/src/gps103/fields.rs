@@ -58,19 +58,17 @@ impl<'f, 't> Fields<'f, 't> {
     pub(super) fn next(&mut self, name: &str) -> Option<&'f str> {
         let field = self.get(self.read)?;
         if self.trace.is_some() {
-            self.record(name, self.start(self.read), self.start(self.read + 1) - 1);
+            self.record(name, self.start(self.read), self.start(self.read + 1), field);
         }
         self.read += 1;
         Some(field)
     }
 
-    /// Tell who wants to look of what stands there, without the white space around it.
-    fn record(&mut self, name: &str, start: usize, end: usize) {
-        let raw = self.text.get(start..end).unwrap_or_default();
-        let value = raw.trim_ascii();
-        let start = self.base + start + raw.len() - raw.trim_ascii_start().len();
-        if let Some(trace) = self.trace.as_mut().filter(|_| !value.is_empty()) {
-            trace.fields.push(Field { span: start..start + value.len(), name: name.to_owned(), value: value.to_owned() });
+    /// Tell who wants to look of what stands there, the comma behind it included.
+    fn record(&mut self, name: &str, start: usize, end: usize, value: &str) {
+        let (start, end) = (self.base + start, self.base + end.min(self.text.len()));
+        if let Some(trace) = self.trace.as_mut().filter(|_| start < end) {
+            trace.fields.push(Field { span: start..end, name: name.to_owned(), value: value.to_owned() });
         }
     }
 
@@ -92,15 +90,11 @@ impl<'f, 't> Fields<'f, 't> {
     /// All that is left, as one field; `None` if that is nothing but commas.
     pub(super) fn take_rest(&mut self, name: &str) -> Option<&'f str> {
         const FILL: [char; 2] = [',', ' '];
-        let rest = self.rest()?;
-        let start = self.text.len() - rest.trim_start_matches(FILL).len();
-        let rest = rest.trim_matches(FILL);
+        let whole = self.rest()?;
+        let rest = whole.trim_matches(FILL);
+        self.record(name, self.text.len() - whole.len(), self.text.len(), rest);
         self.read = self.count;
-        if rest.is_empty() {
-            return None;
-        }
-        self.record(name, start, start + rest.len());
-        Some(rest)
+        if rest.is_empty() { None } else { Some(rest) }
     }
 
     /// Say what the field just read means; the closure runs only when somebody looks.
@@ -170,7 +164,9 @@ mod tests {
         assert_eq!(fields.take_rest("rest"), Some("1;2"));
         assert_eq!((fields.next("none"), fields.take_rest("none")), (None, None));
         let shown: Vec<_> = trace.fields.iter().map(|f| (f.span.clone(), f.name.as_str(), f.value.as_str())).collect();
-        assert_eq!(shown, [(21..28, "keyword", "tracker"), (31..32, "phone", "5  five"), (35..38, "rest", "1;2")]);
+        let expected =
+            [(21..29, "keyword", "tracker"), (29..30, "local_time", ""), (30..34, "phone", "5  five"), (34..40, "rest", "1;2")];
+        assert_eq!(shown, expected);
     }
 
     #[test]

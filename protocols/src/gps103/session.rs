@@ -154,6 +154,10 @@ impl Wire for Gps103 {
 
     const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
 
+    fn parameters() -> Vec<(u32, &'static str)> {
+        commands::parameters()
+    }
+
     fn samples() -> Vec<Downlink> {
         downlink::samples()
     }
