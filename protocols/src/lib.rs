@@ -19,6 +19,7 @@ pub mod cursor;
 pub mod desk;
 pub mod event;
 pub mod fault;
+pub mod gps103;
 pub mod gt06;
 pub mod h02;
 pub mod identity;
@@ -39,6 +40,7 @@ pub mod wire;
 /// the laws that find what is forgotten.
 #[rustfmt::skip] // one a line, so that a new one is a line
 pub static PROTOCOLS: &[&registry::Protocol] = &[
+    &gps103::PROTOCOL,
     &gt06::PROTOCOL,
     &h02::PROTOCOL,
     &jt808::PROTOCOL,
