@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => cli::replay::run(&args),
         Command::Capture(args) => cli::capture::run(&args),
         Command::Import(args) => cli::import::run(&args),
+        Command::DrainJournal(args) => cli::drain_journal::run(&args),
         Command::Events(args) => cli::events::run(&args),
         Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
     };

@@ -4,6 +4,7 @@ pub(crate) mod args;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod decode;
+pub(crate) mod drain_journal;
 pub(crate) mod events;
 pub(crate) mod import;
 pub(crate) mod protocols;

@@ -12,3 +12,4 @@ mod journal;
 mod life;
 mod proxy;
 mod replay;
+mod spool;

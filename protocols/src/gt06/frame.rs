@@ -65,19 +65,6 @@ pub(super) fn cut(input: &[u8], topin: bool, quiet: bool) -> Cut<'_> {
     }
 }
 
-/// The frame with this content, which holds everything but a right CRC.
-pub(super) fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
-    let at = out.len();
-    out.extend_from_slice(content);
-    let frame = out.get_mut(at..).unwrap_or_default();
-    if form == TOPIN || frame.len() < MIN_FRAME {
-        return;
-    }
-    if let Some((body, [high, low, ..])) = frame.split_last_chunk_mut::<4>() {
-        [*high, *low] = crc_itu(body.get(2..).unwrap_or_default()).to_be_bytes();
-    }
-}
-
 /// The type byte of a frame.
 pub(super) fn kind(frame: &Frame<'_>) -> u8 {
     let at = if frame.form & !MISCOUNTED == EXTENDED { 4 } else { 3 };
@@ -323,18 +310,6 @@ mod tests {
         assert_eq!(told("78780a13424008196400041f000d0a", true, false), "frame 15 form 0x2 Good");
         assert!(told("78780a13424008196400041f000d0a", false, false).contains("Wrong"));
         assert_eq!(told(LOGIN, true, false), "frame 18 form 0x0 Good");
-    }
-
-    #[test]
-    fn sealing_computes_the_crc_anew() {
-        let mut frame = unhex(LOGIN).unwrap();
-        frame[14..16].fill(0);
-        let mut out = vec![1];
-        seal(BASIC, &frame, &mut out);
-        assert_eq!(crate::cursor::hex(&out[1..]), LOGIN);
-        out.clear();
-        seal(TOPIN, b"\x78\x78\x01\x08\x0d\x0a", &mut out);
-        assert_eq!(out, b"\x78\x78\x01\x08\x0d\x0a");
     }
 
     #[test]

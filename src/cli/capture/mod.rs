@@ -134,7 +134,7 @@ fn resolve(text: &str) -> Result<SocketAddr, Exit> {
     found
         .iter()
         .find(|address| address.is_ipv4())
-        .or(found.first())
+        .or_else(|| found.first())
         .copied()
         .ok_or_else(|| Exit::usage(format!("--admin {text}: there is no such host")))
 }

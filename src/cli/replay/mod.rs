@@ -133,7 +133,7 @@ fn address(text: &str) -> Result<SocketAddr, Exit> {
     found
         .iter()
         .find(|address| address.is_ipv4())
-        .or(found.first())
+        .or_else(|| found.first())
         .copied()
         .ok_or_else(|| Exit::usage(format!("--to {text}: there is no such host")))
 }
