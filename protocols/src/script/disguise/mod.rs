@@ -33,7 +33,7 @@ use words::{SHORTEST_IDENTITY, Words, is_imei, is_phone};
 const ATTEMPTS: u64 = 16;
 
 /// Fields that hold the identity of the device itself.
-const IDENTITY_FIELDS: [&str; 5] = ["imei", "terminal_number", "device_id", "tracker_id", "unit_id"];
+const IDENTITY_FIELDS: [&str; 6] = ["imei", "terminal_number", "device_id", "isu", "id", "long_id"];
 
 /// Words in the names of fields, here and in events, that tell a person, a vehicle or a SIM.
 const PRIVATE: [&str; 17] = [
@@ -122,7 +122,8 @@ impl Disguise {
         let mut why = String::new();
         for attempt in 0..ATTEMPTS {
             let mut sampler = Sampler::new(self.seed ^ attempt.wrapping_mul(0xD1B5_4A32_D192_ED03));
-            let mut words = Words::new(identities.iter().cloned(), &mut sampler);
+            let prefixes: Vec<_> = script.profiles.iter().filter_map(|profile| profile.id_prefix.as_deref()).collect();
+            let mut words = Words::new(identities.iter().cloned(), &prefixes, &mut sampler);
             if let Some(left) = identities.iter().find(|identity| !words.identities.contains_key(*identity)) {
                 why = format!("there is no other identity left for {left}");
                 continue;
@@ -221,7 +222,7 @@ fn identities(script: &Script, known: &Transcript, everything: bool) -> BTreeSet
     found.extend(script.device.iter().chain(&known.device).map(|device| device.as_str().to_owned()));
     for frame in &known.frames {
         for field in &frame.trace.fields {
-            let own = IDENTITY_FIELDS.iter().any(|name| field.name.contains(name));
+            let own = IDENTITY_FIELDS.contains(&field.name.as_str());
             if own || everything && is_private(&field.name) {
                 found.extend(digits_of(field, &frame.seen.content));
             }
@@ -245,11 +246,11 @@ fn is_private(name: &str) -> bool {
 /// The decimal digits of a field, if it is some: as text, or packed, without fill in front and behind.
 fn digits_of(field: &Field, content: &[u8]) -> Option<String> {
     let bytes = content.get(field.span.clone())?;
-    let text = match bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == 0) {
-        true => bytes.iter().filter(|b| **b != 0).map(|b| char::from(*b)).collect(),
+    let text = match bytes.iter().all(|b| matches!(b, 0 | b' '..=b'~')) {
+        true => String::from_utf8_lossy(bytes).into_owned(),
         false => hex(bytes).trim_end_matches('f').to_owned(),
     };
-    let digits = text.trim_start_matches('0');
+    let digits = numbers(&text).last()?.trim_start_matches('0');
     let plain = digits.bytes().all(|b| b.is_ascii_digit()) && field.value.contains(digits);
     (plain && digits.len() >= SHORTEST_IDENTITY).then(|| digits.to_owned())
 }
@@ -272,7 +273,8 @@ fn hide(known: &Transcript, words: &mut Words, sampler: &mut Sampler) {
                 }
             });
         }
-        let private = frame.trace.fields.iter().filter(|field| is_private(&field.name));
+        let own = |field: &Field| IDENTITY_FIELDS.contains(&field.name.as_str());
+        let private = frame.trace.fields.iter().filter(|field| is_private(&field.name) && !own(field));
         texts.extend(private.filter_map(|field| {
             let bytes = frame.seen.content.get(field.span.clone())?;
             let text = std::str::from_utf8(bytes).ok()?.trim_matches(|c: char| c == '\0' || c.is_whitespace());
@@ -281,7 +283,9 @@ fn hide(known: &Transcript, words: &mut Words, sampler: &mut Sampler) {
     }
     let known: Vec<_> = words.identities.keys().cloned().collect();
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT && !number(text) && !known.contains(text)) {
+    // an identity in it has another already; what stands around it is the protocol's own
+    let named = |text: &str| known.iter().any(|identity| text.contains(identity.as_str()));
+    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT && !number(text) && !named(text)) {
         words.hide(text);
     }
     addresses.iter().for_each(|address| words.address(address, sampler));

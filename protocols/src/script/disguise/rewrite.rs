@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::places::{self, Axis, Shift};
 use super::words::Words;
+use crate::cursor::{hex as to_hex, unhex};
 use crate::identity::SessionId;
 use crate::profile::Settings;
 use crate::registry::Protocol;
 use crate::script::parse::{Action, Expect, Pattern, Script, bytes};
 use crate::script::run::{Framed, Transcript};
 use crate::script::write::{pattern_text, text_of};
-use crate::session::{Opening, Seen, Turn};
+use crate::session::{Delivery, Opening, Outgoing, Seen, Turn};
 use crate::time::{Now, Timestamp};
 
 /// The field that holds a part of a split message.
@@ -86,10 +87,13 @@ impl Work<'_> {
         }
         let kept = ["# < ", "# > "].iter().find_map(|sign| line.strip_prefix(sign).map(|rest| (*sign, rest)));
         if let Some((sign, old)) = kept.and_then(|(sign, rest)| bytes(rest).ok().map(|bytes| (sign, bytes))) {
-            return self.frame(&old).map_or_else(|| line.to_owned(), |new| format!("{sign}{}", text_of(&new)));
+            return self.frames(&old).map_or_else(|| line.to_owned(), |new| format!("{sign}{}", text_of(&new)));
         }
         match line.chars().next() {
-            Some('#' | '%' | '$' | '^') => self.words.text(line).unwrap_or_else(|| line.to_owned()),
+            Some('$') => {
+                line.get(1..).and_then(|json| self.order(json)).map_or_else(|| line.to_owned(), |json| format!("$ {json}"))
+            }
+            Some('#' | '%' | '^') => self.words.text(line).unwrap_or_else(|| line.to_owned()),
             _ => line.to_owned(),
         }
     }
@@ -190,19 +194,34 @@ impl Work<'_> {
         new
     }
 
-    /// One whole frame, of either direction, in other words; `None` if nothing of it changes.
-    fn frame(&self, raw: &[u8]) -> Option<Vec<u8>> {
-        let plain = self.words.bytes(raw);
-        let Some(seen) = seen(self.protocol, raw) else { return plain };
-        match self.words.bytes(&seen.content) {
-            Some(content) => Some(self.sealed(raw, &seen, &content)),
-            None => plain,
+    /// Whole frames, of either direction, in other words; `None` if nothing of them changes.
+    fn frames(&self, raw: &[u8]) -> Option<Vec<u8>> {
+        let in_words = |bytes: &[u8]| self.words.bytes(bytes).unwrap_or_else(|| bytes.to_vec());
+        let mut new = Vec::new();
+        let mut at = 0;
+        for (start, seen) in seen(self.protocol, raw) {
+            let (Some(between), Some(frame)) = (raw.get(at..start), raw.get(start..start + seen.length)) else { continue };
+            new.extend(in_words(between));
+            new.extend(self.sealed(frame, &seen, &in_words(&seen.content)));
+            at = start + seen.length;
         }
+        new.extend(in_words(raw.get(at..).unwrap_or_default()));
+        (new != raw).then_some(new)
+    }
+
+    /// A command in other words; what it holds raw is whole frames.
+    fn order(&self, json: &str) -> Option<String> {
+        let mut order: Value = serde_json::from_str(json).ok()?;
+        let hex = order.get_mut("raw").and_then(|raw| raw.get_mut("hex"));
+        let Some(slot) = hex else { return self.words.text(json) };
+        let new = slot.as_str().and_then(unhex).and_then(|raw| self.frames(&raw))?;
+        *slot = Value::String(to_hex(&new));
+        Some(order.to_string())
     }
 
     fn pattern(&self, pattern: &Pattern) -> Option<Pattern> {
         match pattern.0.iter().copied().collect::<Option<Vec<u8>>>() {
-            Some(bytes) => self.frame(&bytes).map(|new| Pattern::exact(&new)),
+            Some(bytes) => self.frames(&bytes).map(|new| Pattern::exact(&new)),
             // where some bytes may be anything the checksum is one of them
             None => self.words.pattern(pattern),
         }
@@ -258,14 +277,27 @@ fn moved(pieces: &[Piece], at: usize) -> usize {
     before
 }
 
-/// The frame that these bytes are, if they are one and nothing else.
-fn seen(protocol: &Protocol, raw: &[u8]) -> Option<Seen> {
+/// The frames in these bytes, each with where it begins.
+fn seen(protocol: &Protocol, raw: &[u8]) -> Vec<(usize, Seen)> {
     let opening = Opening { session: SessionId(0), settings: Arc::new(Settings::default()), device: None };
     let mut session = (protocol.open)(opening);
     let mut turn = Turn::observed(true);
     let now = Now { utc: Timestamp::from_millis(crate::script::DEFAULT_START_MS), uptime: std::time::Duration::ZERO };
-    let used = session.receive(raw, now, &mut turn);
-    turn.seen.filter(|seen| used == raw.len() && seen.length == raw.len())
+    let mut found = Vec::new();
+    let mut at = 0;
+    loop {
+        let used = session.receive(raw.get(at..).unwrap_or_default(), now, &mut turn);
+        at += used;
+        if let Some(seen) = turn.seen.take() {
+            found.push((at.saturating_sub(seen.length), seen));
+        }
+        if turn.receipt {
+            session.release(Some(Delivery::Stored), now, &mut Outgoing::default());
+        }
+        if used == 0 {
+            return found;
+        }
+    }
 }
 
 /// Bytes of a whole frame with others in them, sealed anew: for what a device must repeat and only the gateway knows. As it is
@@ -273,5 +305,5 @@ fn seen(protocol: &Protocol, raw: &[u8]) -> Option<Seen> {
 pub fn substitute(protocol: &Protocol, raw: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut words = Words::default();
     words.put(old, new);
-    Work { protocol, words: &words, shift: None, unmoved: 0 }.frame(raw).unwrap_or_else(|| raw.to_vec())
+    Work { protocol, words: &words, shift: None, unmoved: 0 }.frames(raw).unwrap_or_else(|| raw.to_vec())
 }

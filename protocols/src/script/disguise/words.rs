@@ -45,8 +45,8 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Others for these identities. Longer ones come first; one that is a part of another becomes the same part of its other.
-    pub(super) fn new(identities: impl IntoIterator<Item = String>, sampler: &mut Sampler) -> Self {
+    /// Others for these identities, with the same of these prefixes. Longer ones come first; one that is a part of another becomes the same part of its other.
+    pub(super) fn new(identities: impl IntoIterator<Item = String>, prefixes: &[&str], sampler: &mut Sampler) -> Self {
         let mut olds: Vec<_> = identities.into_iter().filter(|id| id.len() >= SHORTEST_IDENTITY).collect();
         olds.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         olds.dedup();
@@ -57,7 +57,8 @@ impl Words {
                 new.get(at..at + old.len()).map(str::to_owned)
             });
             let taken = |new: &String| olds.contains(new) || words.identities.values().any(|other| other == new);
-            let fresh = || (0..MOST_TRIES).map(|_| another(old, sampler)).find(|new| !taken(new));
+            let kept = prefixes.iter().filter(|prefix| old.starts_with(**prefix)).map(|prefix| prefix.len()).max().unwrap_or(0);
+            let fresh = || (0..MOST_TRIES).map(|_| another(old, kept, sampler)).find(|new| !taken(new));
             if let Some(new) = part.or_else(fresh) {
                 words.identities.insert(old.clone(), new);
             }
@@ -231,14 +232,16 @@ pub(super) fn is_phone(identity: &str) -> bool {
 
 /// Another of the same form: from the ranges of invented ones where there are such, else other digits for digits and other
 /// letters for letters behind the first two, which tell makers and protocols apart.
-fn another(old: &str, sampler: &mut Sampler) -> String {
+fn another(old: &str, kept: usize, sampler: &mut Sampler) -> String {
     let number = sampler.number();
-    if is_imei(old) {
+    let invented = if is_imei(old) { "8612000" } else { "1380000" };
+    let fits = old.get(..kept).is_none_or(|prefix| invented.starts_with(prefix));
+    if is_imei(old) && fits {
         let payload = format!("8612000{:07}", number % 10_000_000);
         let check = luhn(&payload).unwrap_or('0');
         return format!("{payload}{check}");
     }
-    if is_phone(old) {
+    if is_phone(old) && fits {
         return format!("1380000{:04}", number % 10_000);
     }
     let hex = old.bytes().all(|b| b.is_ascii_hexdigit());
@@ -252,8 +255,16 @@ fn another(old: &str, sampler: &mut Sampler) -> String {
             other => other,
         }
     };
-    let (kept, rest) = old.split_at_checked(2).unwrap_or(("", old));
-    format!("{kept}{}", rest.chars().map(other).collect::<String>())
+    let (kept, rest) = old.split_at_checked(kept.max(2)).unwrap_or(("", old));
+    let new = format!("{kept}{}", rest.chars().map(other).collect::<String>());
+    match new
+        .get(..IMEI_PAYLOAD)
+        .filter(|_| is_imei(old))
+        .and_then(|payload| luhn(payload).map(|check| format!("{payload}{check}")))
+    {
+        Some(imei) => imei,
+        None => new,
+    }
 }
 
 #[cfg(test)]
@@ -302,26 +313,28 @@ mod tests {
     fn another_has_the_same_form() {
         let mut sampler = Sampler::new(7);
         for old in ["861200000000012", "13912345678", "10123456789012", "0b3a73ce2ff2", "TAXI-7x"] {
-            let new = another(old, &mut sampler);
+            let new = another(old, 0, &mut sampler);
             assert_eq!(new.len(), old.len());
             assert_ne!(new, old);
             assert_eq!((is_imei(&new), is_phone(&new)), (is_imei(old), is_phone(old)), "{new}");
         }
-        assert!(another("861200000000012", &mut sampler).starts_with("8612000"));
-        assert!(another("0b3a73ce2ff2", &mut sampler).bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(another("861200000000012", 0, &mut sampler).starts_with("8612000"));
+        let kept = another("352093081429150", 8, &mut sampler);
+        assert!(kept.starts_with("35209308") && is_imei(&kept), "{kept}");
+        assert!(another("0b3a73ce2ff2", 0, &mut sampler).bytes().all(|b| b.is_ascii_hexdigit()));
     }
 
     #[test]
     fn a_part_of_an_identity_becomes_the_part_of_its_other() {
         let ids = ["861200000000012", "200000000012", "13800001111"].map(str::to_owned);
-        let words = Words::new(ids, &mut Sampler::new(1));
+        let words = Words::new(ids, &[], &mut Sampler::new(1));
         assert_eq!(words.identities["861200000000012"][3..], words.identities["200000000012"]);
         assert_eq!((words.betrayed("x13800001111"), words.betrayed("x")), (Some("13800001111"), None));
     }
 
     #[test]
     fn refuses_identities_that_stand_anywhere_by_chance() {
-        assert!(Words::new(["7".to_owned(), "12345".to_owned()], &mut Sampler::new(1)).identities.is_empty());
+        assert!(Words::new(["7".to_owned(), "12345".to_owned()], &[], &mut Sampler::new(1)).identities.is_empty());
     }
 
     #[test]
