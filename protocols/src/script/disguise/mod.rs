@@ -33,7 +33,7 @@ use words::{SHORTEST_IDENTITY, Words, is_imei, is_phone};
 const ATTEMPTS: u64 = 16;
 
 /// Fields that hold the identity of the device itself.
-const IDENTITY_FIELDS: [&str; 6] = ["imei", "terminal_number", "device_id", "isu", "id", "long_id"];
+const IDENTITY_FIELDS: [&str; 5] = ["imei", "terminal_number", "device_id", "isu", "long_id"];
 
 /// Words in the names of fields, here and in events, that tell a person, a vehicle or a SIM.
 const PRIVATE: [&str; 17] = [
@@ -282,7 +282,8 @@ fn hide(known: &Transcript, words: &mut Words, sampler: &mut Sampler) {
         }));
     }
     let known: Vec<_> = words.identities.keys().cloned().collect();
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    // numbers that tell somebody are long, and have others already
+    let number = |text: &str| !text.chars().any(char::is_alphabetic);
     // an identity in it has another already; what stands around it is the protocol's own
     let named = |text: &str| known.iter().any(|identity| text.contains(identity.as_str()));
     for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT && !number(text) && !named(text)) {
