@@ -27,7 +27,9 @@ pub(super) fn obd<'f>(fields: &mut Fields<'f, '_>, zones: Zones) -> Facts<'f> {
             None => report.attributes.set(*name, value.to_owned()),
         }
     }
+    // the plug's supply is the car's battery, and a unit in the plug has no other
     report.power_v = fields.number("supply_v");
+    report.battery_v = report.power_v;
     while let Some(code) = fields.next("trouble_code") {
         if !code.is_empty() {
             report.attributes.set("trouble_code", code.to_owned());
@@ -111,7 +113,7 @@ mod tests {
     fn values_of_the_vehicle() {
         let body = "160629022949,51442,0.00,15.88,5632,122,40.39%,95,0.00%,2101,13.80,P0134,P0571,,";
         let expected = json!({
-            "time": "2016-06-28T18:29:49.000Z", "odometer_m": 51_442_000.0, "power_v": 13.8,
+            "time": "2016-06-28T18:29:49.000Z", "odometer_m": 51_442_000.0, "power_v": 13.8, "battery_v": 13.8,
             "attributes": {
                 "fuel_instant_l_per_100_km": 0.0, "fuel_average_l_per_100_km": 15.88, "drive_time": 5632.0, "obd_speed_kmh": 122.0,
                 "engine_load_percent": 40.39, "coolant_temperature_c": 95.0, "throttle_percent": 0.0, "engine_rpm": 2101.0,
