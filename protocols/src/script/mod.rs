@@ -17,6 +17,7 @@ mod fit;
 mod fuzz;
 pub mod laws;
 mod parse;
+mod present;
 mod record;
 mod run;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use fuzz::{fuzz_script, fuzz_session};
 pub use parse::{
     Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
 };
+pub use present::events_at;
 pub use record::{Heard, Moment, Recording};
 pub use run::{Feed, Framed, Options, SECRET, Said, Storage, Tally, Transcript, World, run};
 pub use write::{Difference, check, text_of, update};

@@ -21,9 +21,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use protocols::identity::DeviceId;
 use protocols::profile::Auth;
 use protocols::registry::{self, Protocol};
-use protocols::script::{Action, Disguise, Disguised, Expect, Options, SECRET, Script, run as hear};
+use protocols::script::{Action, Disguise, Disguised, Expect, Options, SECRET, Script, events_at, run as hear};
 
 use super::Exit;
+use crate::clock;
 use show::Finding;
 use store::{Store, Whose};
 
@@ -204,6 +205,7 @@ impl Play {
     /// Play it, and compare.
     fn on(&self, to: SocketAddr, args: &ReplayArgs, store: Option<&mut Store>, stop: &AtomicBool) -> Vec<Finding> {
         let bar = self.progress(args.speed);
+        let begun = clock::utc();
         let mut findings = Vec::new();
         let peer = match wire::play(self, to, args, stop, &bar, &mut findings) {
             Ok(peer) => Some(peer),
@@ -215,7 +217,7 @@ impl Play {
         bar.finish_and_clear();
         if let (Some(store), Some(peer)) = (store, peer) {
             let whose = Whose { devices: &self.devices, peer };
-            match store.compare(&self.script, &whose, stop) {
+            match store.compare(&self.script, &events_at(self.protocol, &self.script, begun), &whose, stop) {
                 Ok(found) => findings.extend(found),
                 Err(e) => findings.push(Finding::Broken(e)),
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use protocols::script::{Expect, Script};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ const COME: Duration = Duration::from_secs(15);
 const MORE: Duration = Duration::from_millis(200);
 /// One request to Kafka.
 const REQUEST: Duration = Duration::from_secs(10);
+/// Between two of them that failed.
+const RETRY: Duration = Duration::from_millis(200);
 /// How often the store is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -64,7 +67,7 @@ impl Store {
     }
 
     fn kafka(brokers: &str, prefix: &str, properties: &[String]) -> Result<Self, Exit> {
-        let failed = |e: rdkafka::error::KafkaError| Exit::failed(format!("Kafka at {brokers}: {e}"));
+        let failed = |e: KafkaError| Exit::failed(format!("Kafka at {brokers}: {e}"));
         let mut config = ClientConfig::new();
         // without a group: nothing is committed, so the name is only for the broker's log
         config.set("bootstrap.servers", brokers).set("group.id", "navgate-replay").set("enable.auto.commit", "false");
@@ -77,9 +80,9 @@ impl Store {
         let mut from = TopicPartitionList::new();
         for topic in TOPICS {
             let topic = format!("{prefix}.{topic}");
-            let metadata = consumer.fetch_metadata(Some(&topic), REQUEST).map_err(failed)?;
+            let metadata = patiently(|| consumer.fetch_metadata(Some(&topic), REQUEST)).map_err(failed)?;
             for partition in metadata.topics().iter().flat_map(|t| t.partitions()) {
-                let (_, end) = consumer.fetch_watermarks(&topic, partition.id(), REQUEST).map_err(failed)?;
+                let (_, end) = patiently(|| consumer.fetch_watermarks(&topic, partition.id(), REQUEST)).map_err(failed)?;
                 from.add_partition_offset(&topic, partition.id(), Offset::Offset(end)).map_err(failed)?;
             }
         }
@@ -118,10 +121,14 @@ impl Store {
     }
 
     /// Wait for what is expected, and compare.
-    pub(super) fn compare(&mut self, script: &Script, whose: &Whose<'_>, stop: &AtomicBool) -> Result<Vec<Finding>, String> {
+    pub(super) fn compare(
+        &mut self,
+        script: &Script,
+        events: &[(usize, Value)],
+        whose: &Whose<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Finding>, String> {
         let expected = || script.items.iter().flat_map(|item| &item.expected);
-        let events: Vec<_> =
-            expected().filter_map(|e| if let Expect::Event(value) = &e.what { Some((e.line, value)) } else { None }).collect();
         let rejects: Vec<_> = expected()
             .filter_map(|e| match &e.what {
                 Expect::Rejected(kind) | Expect::Notice(kind) => Some((e.line, kind.label())),
@@ -145,9 +152,9 @@ impl Store {
         said.sort_by_key(|told| told.value.get("sequence").and_then(Value::as_u64));
         let mut findings = Vec::new();
         let contents = said.iter().map(|told| content(&told.value)).collect::<Vec<_>>();
-        for pair in aligned(&events, &contents, |(_, expected), got| *expected == got) {
+        for pair in aligned(events, &contents, |(_, expected), got| expected == got) {
             findings.push(match pair {
-                (Some((line, expected)), got) => Finding::Event { line: *line, expected: (*expected).clone(), got: got.cloned() },
+                (Some((line, expected)), got) => Finding::Event { line: *line, expected: expected.clone(), got: got.cloned() },
                 (None, Some(got)) => Finding::MoreEvents(got.clone()),
                 (None, None) => continue,
             });
@@ -164,6 +171,17 @@ impl Store {
             });
         }
         Ok(findings)
+    }
+}
+
+/// A topic that was made a moment ago has no leaders yet.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let end = Instant::now() + REQUEST;
+    loop {
+        match ask() {
+            Err(_) if Instant::now() < end => std::thread::sleep(RETRY),
+            answer => return answer,
+        }
     }
 }
 

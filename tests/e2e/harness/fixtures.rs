@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocols::PROTOCOLS;
 use protocols::cursor::hex;
-use protocols::script::{Action, Expect, Fit, Pattern, Script};
+use protocols::registry;
+use protocols::script::{Action, Expect, Fit, Pattern, Script, events_at};
+use protocols::time::Timestamp;
 use serde_json::Value;
 
 use super::device::Line;
@@ -61,9 +63,12 @@ impl Fixture {
         self.script.items.iter().filter_map(|item| pause(&item.action)).sum()
     }
 
-    /// The events that must come of it, in order: content under type.
-    pub(crate) fn events(&self) -> Vec<&Value> {
-        self.expected().filter_map(|e| if let Expect::Event(value) = e { Some(value) } else { None }).collect()
+    /// The events that must come of it if it is played now, in order: content under type.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap());
+        let events = events_at(registry::find(self.protocol).unwrap(), &self.script, now);
+        events.into_iter().map(|(_, value)| value).collect()
     }
 
     /// The reasons of the rejects that must come of it, in order.
