@@ -13,6 +13,7 @@
 
 pub mod command;
 pub mod cursor;
+pub mod detect;
 pub mod event;
 pub mod fault;
 pub mod gt06;

@@ -1,7 +1,9 @@
-//! The protocols, found by name or by what they look like. The list itself stands in `lib.rs`; its laws are tests.
+//! The protocols, found by name; `detect` finds them by what they look like. The list itself stands in `lib.rs`; its laws are
+//! tests.
 
 use std::fmt;
 
+use crate::detect::{self, Evidence};
 use crate::session::{Opening, Session};
 use crate::wire::{Limits, Machine, Probe, Wire};
 
@@ -21,6 +23,8 @@ pub struct Protocol {
     pub dialects: &'static [&'static str],
     /// Whether the first bytes of a connection look like it.
     pub probe: fn(&[u8]) -> Probe,
+    /// How far the first bytes of a connection can be read as it; `true`: nothing more will come.
+    pub evidence: fn(&[u8], bool) -> Evidence,
     /// A session on a new connection.
     pub open: fn(Opening) -> Box<dyn Session>,
 }
@@ -33,7 +37,17 @@ impl Protocol {
         messages: &'static [(&'static str, &'static str)],
         dialects: &'static [&'static str],
     ) -> Self {
-        Self { name: W::NAME, title, port, limits: W::LIMITS, messages, dialects, probe: W::probe, open: Machine::<W>::open }
+        Self {
+            name: W::NAME,
+            title,
+            port,
+            limits: W::LIMITS,
+            messages,
+            dialects,
+            probe: W::probe,
+            evidence: detect::evidence::<W>,
+            open: Machine::<W>::open,
+        }
     }
 }
 
@@ -48,40 +62,8 @@ pub fn find(name: &str) -> Option<&'static Protocol> {
     crate::PROTOCOLS.iter().copied().find(|p| p.name == name)
 }
 
-/// Bytes after which a connection must have shown what it speaks.
+/// Bytes after which a probe must have decided; it is shown no more.
 pub const PROBE_WINDOW: usize = 64;
-
-/// What the first bytes say about the protocol.
-#[derive(Debug, Clone, Copy)]
-pub enum Recognised {
-    /// Exactly one protocol says yes, and none is undecided.
-    As(&'static Protocol),
-    /// More bytes are needed; how many protocols are still possible.
-    Undecided(usize),
-    /// None says yes, or several do.
-    No,
-}
-
-/// Ask every protocol about the first bytes of a connection.
-pub fn recognise(head: &[u8]) -> Recognised {
-    let head = &head[..head.len().min(PROBE_WINDOW)];
-    let (mut yes, mut certain, mut open) = (None, 0, 0);
-    for protocol in crate::PROTOCOLS {
-        match (protocol.probe)(head) {
-            Probe::Yes => {
-                yes = Some(*protocol);
-                certain += 1;
-            }
-            Probe::More => open += 1,
-            Probe::No => {}
-        }
-    }
-    match yes {
-        Some(protocol) if certain == 1 && open == 0 => Recognised::As(protocol),
-        _ if open > 0 && head.len() < PROBE_WINDOW => Recognised::Undecided(open),
-        _ => Recognised::No,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use protocols::PROTOCOLS;
 use protocols::cursor::unhex;
+use protocols::detect::{Detector, Recognised};
 use protocols::identity::DeviceId;
-use protocols::registry::{self, Protocol, Recognised};
+use protocols::registry::{self, Protocol};
 use protocols::script::unescape;
 use protocols::time::Timestamp;
 use protocols::wire::Probe;
@@ -134,7 +135,7 @@ fn named(name: &str) -> Result<&'static Protocol, Failure> {
 /// The protocol that the first bytes show. Where they do not, because they are damaged or few, the only one that can make
 /// something of them.
 fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
-    if let Recognised::As(protocol) = registry::recognise(bytes) {
+    if let Recognised::As(protocol) = Detector::all().recognise(bytes, true) {
         return Ok(protocol);
     }
     let only = |fits: &dyn Fn(&'static Protocol) -> bool| {
