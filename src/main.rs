@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod contract;
 mod demo;
+mod down;
 mod gateway;
 mod journal;
 mod ledger;

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::admin::{self, Admin};
 use crate::agent;
 use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
+use crate::down;
 use crate::gateway::{Access, Choice, Gateway, Limits, Port, Speaks};
 use crate::journal;
 use crate::ledger::Ledger;
@@ -89,12 +90,14 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     let agent = bind("agent", config.agent.address)?;
     let sink = open_sink(&config, &receipts, &ledger, &sessions)?;
     let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
+    let (reports, _answers) = down::owner::Reports::channel();
     let gateway = Arc::new(Gateway {
         id: config.gateway.id.clone(),
         sink,
         receipts,
         ledger,
         sessions,
+        reports,
         limits: Limits {
             identify: config.limits.identify_s.get(),
             proxy_header: config.limits.proxy_header_s.get(),

@@ -9,9 +9,12 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use protocols::desk::DeviceState;
 use protocols::identity::{DeviceId, SessionId};
 use protocols::time::Timestamp;
 use serde::Serialize;
+
+use crate::down::owner::{Errand, Mailbox, Undelivered};
 
 /// A device that is taken over more often than [`CLONE_TAKEOVERS`] times in this time is two devices with one identity.
 pub(crate) const CLONE_WINDOW: Duration = Duration::from_secs(60);
@@ -35,6 +38,8 @@ pub(crate) enum Order {
 pub(crate) struct Control {
     order: AtomicU8,
     waker: AtomicWaker,
+    /// Errands for the device; the connection closes it at its end.
+    pub(crate) mailbox: Mailbox,
 }
 
 impl Control {
@@ -53,7 +58,17 @@ impl Control {
         }
     }
 
-    /// Be woken by [`Control::close`].
+    /// Put an errand into the mailbox and wake the connection.
+    ///
+    /// # Errors
+    /// As [`Mailbox::push`].
+    pub(crate) fn deliver(&self, errand: Errand) -> Result<(), (Errand, Undelivered)> {
+        self.mailbox.push(errand)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Be woken by [`Control::close`] and [`Control::deliver`].
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -112,6 +127,8 @@ pub(crate) struct Sessions {
     devices: DashMap<DeviceId, Arc<Connected>>,
     /// Every connection, identified or not, so that a drain reaches them.
     connections: DashMap<SessionId, Arc<Control>>,
+    /// What the next session of a device goes on with: for devices with a driver or an open order, connected or not.
+    states: DashMap<DeviceId, DeviceState>,
 }
 
 /// A connection that wants to be known.
@@ -184,6 +201,34 @@ impl Sessions {
                 entry.insert(Arc::clone(&here));
                 SignOn::Here(here, true)
             }
+        }
+    }
+
+    /// What the session of a device says the next one must know. Of a session that is not the newest it counts no more.
+    pub(crate) fn keep(&self, connected: &Connected, device: Option<&DeviceId>, state: Option<DeviceState>) {
+        let Some(device) = device else { return };
+        if self.devices.get(device).is_none_or(|newest| newest.session != connected.session) {
+            return;
+        }
+        match state {
+            Some(state) => drop(self.states.insert(device.clone(), state)),
+            None => drop(self.states.remove(device)),
+        }
+    }
+
+    /// What the last session of a device left.
+    pub(crate) fn recall(&self, device: &DeviceId) -> Option<DeviceState> {
+        self.states.get(device).map(|state| state.clone())
+    }
+
+    /// Give an errand to the connection of its device.
+    ///
+    /// # Errors
+    /// The errand, if the device has no connection here, or one that is too busy.
+    pub(crate) fn deliver(&self, device: &DeviceId, errand: Errand) -> Result<(), (Errand, Undelivered)> {
+        match self.devices.get(device).map(|c| Arc::clone(&c.control)) {
+            Some(control) => control.deliver(errand),
+            None => Err((errand, Undelivered::NotHere)),
         }
     }
 

@@ -473,8 +473,8 @@ mod tests {
         }
 
         const fn sister(name: &'static str, evidence: fn(&[u8], bool) -> Evidence) -> Protocol {
-            let (limits, open) = (GT06.limits, GT06.open);
-            Protocol { name, title: "", port: 0, limits, messages: &[], dialects: &[], probe, evidence, open }
+            let Protocol { limits, open, down, .. } = GT06;
+            Protocol { name, title: "", port: 0, limits, messages: &[], dialects: &[], commands: &[], probe, evidence, open, down }
         }
 
         static ELDER: Protocol = sister("elder", |head, _| read(head, b"ab"));

@@ -5,6 +5,9 @@
 //!   bytes ───────▶ Frame ──────────▶ Message ──────────▶ Event ─────────────▶ stored ─┐
 //!                                                                                     │
 //!   bytes ◀──────────────────────────── acknowledge ◀───────────────────── Delivery ◀─┘
+//!
+//!           encode            on_command
+//!   bytes ◀─────── Downlink ◀──────────── Command          an answer of the device ──▶ desk ──▶ Outcome
 //! ```
 //!
 //! No socket, clock, task, file or randomness lives here: time and ids come in as arguments, and everything that happens
@@ -13,12 +16,14 @@
 
 pub mod command;
 pub mod cursor;
+pub mod desk;
 pub mod detect;
 pub mod event;
 pub mod fault;
 pub mod gt06;
 pub mod identity;
 pub mod jt808;
+pub mod machine;
 pub mod outcome;
 pub mod parts;
 pub mod profile;

@@ -42,6 +42,10 @@ pub struct Profile {
     pub checksum: ChecksumPolicy,
     /// Charset of text on the wire; absent: the protocol's own.
     pub charset: Option<Charset>,
+    /// What to do with characters of a text that the charset has not.
+    pub unshowable: Unshowable,
+    /// What drivers read, where the backend does not say it itself.
+    pub templates: Templates,
     /// ISO 4217 code of the amounts that the device reports.
     pub currency: Option<String>,
     /// Name of a dialect of the protocol (`navgate protocols` lists them); absent: the common readings.
@@ -73,12 +77,52 @@ pub enum ChecksumPolicy {
     AcceptAndCount,
 }
 
+/// What to do with characters of a text that a device's charset has not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unshowable {
+    /// The nearest ASCII that a driver can read: `é` becomes `e`.
+    #[default]
+    Transliterate,
+    /// The command ends `invalid`, and its outcome names the character.
+    Refuse,
+}
+
+/// Texts for screens, with fields of the order in braces: `{pickup}`, `{destination}`, `{time}`, `{type}`, `{fare}`, `{fee}`,
+/// `{distance_km}`, `{remark}`, `{order_id}`, and for the winner `{name}` and `{phone}`. A `[` … `]` around a field and its
+/// words is left out where the order does not say the field.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Templates {
+    /// An offer. Neither passenger nor coordinates are ever filled in here.
+    pub offer: String,
+    /// For the winner.
+    pub won: String,
+    /// For the others.
+    pub lost: String,
+    /// The order is no more.
+    pub cancelled: String,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self {
+            offer: "{pickup}[ {time}][ -> {destination}][ {distance_km} km][ {fare}][ +{fee}][ {remark}]".into(),
+            won: "OK {pickup}[ {time}][ -> {destination}][ {name}][ {phone}][ {fare}][ {remark}]".into(),
+            lost: "{order_id}: taken by another driver".into(),
+            cancelled: "{order_id}: cancelled[ ({reason})]".into(),
+        }
+    }
+}
+
 /// Charset of text on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Charset {
     /// GBK, read as its superset GB 18030.
     Gbk,
+    /// 7-bit ASCII.
+    Ascii,
     /// UTF-8.
     Utf8,
 }

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocols::command::Command;
+use protocols::desk::{Desk, DeviceState};
 use protocols::detect::{Recognised, Unrecognised};
 use protocols::fault::{Fault, FaultKind};
 use protocols::identity::{DeviceId, SessionId};
 use protocols::registry::Protocol;
-use protocols::session::{Delivery, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Turn};
+use protocols::session::{Delivery, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Ticket, Turn};
 use protocols::time::Now;
 use tracing::{debug, info};
 
@@ -55,6 +57,30 @@ impl Session for Nobody {
     }
 
     fn device_id(&self) -> Option<&DeviceId> {
+        None
+    }
+
+    // commands find a connection by its device, and this has none
+
+    fn command(&mut self, _: Command, _: Duration, _: Vec<String>, _: Now, turn: &mut Turn) {
+        turn.clear();
+    }
+
+    fn written(&mut self, _: Ticket, _: Now, turn: &mut Turn) {
+        turn.clear();
+    }
+
+    fn unwritten(&mut self, _: Ticket, _: Now, turn: &mut Turn) {
+        turn.clear();
+    }
+
+    fn state(&self) -> Option<DeviceState> {
+        None
+    }
+
+    fn restore(&mut self, _: DeviceState) {}
+
+    fn desk(&self) -> Option<&Desk> {
         None
     }
 }

@@ -5,6 +5,7 @@
 //! not yet taken by the store is kept.
 
 mod detect;
+mod downward;
 mod intake;
 
 use std::cell::RefCell;
@@ -32,6 +33,7 @@ use crate::ledger::Dropped;
 use crate::proxy::{self, Header, Parsed};
 use crate::receipts::{Ended, Window};
 use crate::sessions::{CLONE_WAIT, Connected, Control, Order};
+use downward::Downward;
 use intake::{Backlog, RejectLimit};
 
 /// Bytes taken from a socket at once: a window of [`protocols::session::WINDOW`] usual frames. One such buffer a thread.
@@ -164,6 +166,7 @@ pub(crate) struct Connection {
     finished: bool,
     window: Window,
     backlog: Option<Box<Backlog>>,
+    downward: Option<Box<Downward>>,
     rejects: RejectLimit,
     /// What its bytes look like, if they were not recognised.
     guess: Option<&'static str>,
@@ -203,6 +206,7 @@ impl Connection {
             finished: false,
             window: Window::default(),
             backlog: None,
+            downward: None,
             rejects: RejectLimit::default(),
             guess: None,
             outbox: Vec::new(),
@@ -231,6 +235,7 @@ impl Connection {
         self.drop_backlog();
         self.window.abandon(&self.gateway.receipts);
         let device = self.connected.as_ref().and_then(|_| self.session.device_id()).cloned();
+        self.return_errands(device.as_ref());
         self.gateway.sessions.closed(self.id, device.as_ref());
         self.gateway.telemetry.connection_ended(end);
         match device {
@@ -249,11 +254,13 @@ impl Connection {
             let now = clock::now();
             let mut progress = self.collect(cx, now);
             progress |= self.refill(cx, now);
+            progress |= self.take_errands(now);
             match self.poll_send(cx) {
                 Poll::Ready(Err(e)) => return Poll::Ready(self.broken(&e)),
                 Poll::Ready(Ok(sent)) => progress |= sent,
                 Poll::Pending => {}
             }
+            progress |= self.poll_downward(cx, now);
             self.obey();
             if let Poll::Ready(end) = self.poll_stage(cx, now) {
                 return Poll::Ready(end);
@@ -470,6 +477,10 @@ impl Connection {
             End::Clone => CLONE_WAIT,
             _ => self.gateway.limits.close,
         };
+        if matches!(self.stage, Stage::Proxy | Stage::Detect | Stage::Open) {
+            let device = self.connected.as_ref().and_then(|_| self.session.device_id()).cloned();
+            self.return_errands(device.as_ref());
+        }
         self.stage = match self.stage {
             Stage::Proxy | Stage::Detect | Stage::Open => Stage::Settling(end, now.uptime + limit),
             Stage::Settling(first, _) | Stage::Discarding(first, _) => Stage::Discarding(first, now.uptime),
@@ -549,7 +560,8 @@ impl Connection {
         let slow = (!self.outbox.is_empty()).then(|| self.outbox_since + limits.write);
         let gone = self.eof.map(|at| at + limits.close);
         let session = if self.stage == Stage::Open && !self.holding() { self.session.deadline() } else { None };
-        [slow, gone, session].into_iter().flatten().fold(due, Duration::min)
+        let downward = self.downward_due();
+        [slow, gone, session, downward].into_iter().flatten().fold(due, Duration::min)
     }
 
     /// Set the timer for what is due next; ready if that is now. A timer that is set too early is left to fire: setting it

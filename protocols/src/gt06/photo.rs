@@ -135,9 +135,9 @@ mod tests {
     use crate::event::{Body, Content};
     use crate::gt06::session::Gt06;
     use crate::identity::{DeviceId, SessionId};
+    use crate::machine::Machine;
     use crate::session::{Opening, Session, Turn};
     use crate::time::{Now, Timestamp};
-    use crate::wire::Machine;
 
     const START: Duration = Duration::from_secs(100);
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::cursor::{Trace, hex};
+use crate::desk::{Confirms, Errand, Plan, Unfit};
 use crate::event::{Body, Report};
 use crate::fault::{Fault, FaultKind};
 use crate::gt06::dialect::Dialect;
@@ -168,6 +170,30 @@ impl Wire for Gt06 {
             photo.give_up(step);
         }
     }
+
+    type Downlink = Vec<u8>;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = &[];
+
+    fn samples() -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn encode(&self, downlink: &Vec<u8>, _link: &Link, out: &mut Vec<u8>) {
+        out.extend_from_slice(downlink);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, _trace: Option<&mut Trace>) -> Result<Vec<u8>, Fault> {
+        Ok(raw.to_vec())
+    }
+
+    fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(content);
+    }
+
+    fn on_command(&mut self, _command: &Command, _errand: &mut Errand<'_>) -> Result<Plan<Vec<u8>>, Unfit> {
+        Err(Unfit::Unsupported)
+    }
 }
 
 impl Gt06 {
@@ -302,9 +328,9 @@ mod tests {
     use super::*;
     use crate::cursor::unhex;
     use crate::event::Event;
+    use crate::machine::Machine;
     use crate::session::{Fate, Opening, Session, Turn};
     use crate::time::Timestamp;
-    use crate::wire::Machine;
 
     const LOGIN: &str = "78780d01086120000000001200011d5a0d0a";
     const POSITION: &str = "78781f121a03010a0000c9026b287c0c3cbd481e14b401cc00287d001f7100028d7f0d0a";

@@ -9,7 +9,9 @@ use super::header::{self, Edition, Header, Peer};
 use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
 use super::reassembly::{Added, GivenUp, Reassembly, Whole};
 use super::reply::{self, result};
+use crate::command::Command;
 use crate::cursor::{Cursor, Field, Trace};
+use crate::desk::{Confirms, Errand, Plan, Unfit};
 use crate::event::{Body, Data, DataKind, Report, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{DeviceId, MessageType, SessionId};
@@ -221,6 +223,30 @@ impl Wire for Jt808 {
                 None => reply::packets_again(out, &ask.peer, own, ask.first_serial, &ask.missing),
             });
         }
+    }
+
+    type Downlink = Vec<u8>;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = &[];
+
+    fn samples() -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn encode(&self, downlink: &Vec<u8>, _link: &Link, out: &mut Vec<u8>) {
+        out.extend_from_slice(downlink);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, _trace: Option<&mut Trace>) -> Result<Vec<u8>, Fault> {
+        Ok(raw.to_vec())
+    }
+
+    fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(content);
+    }
+
+    fn on_command(&mut self, _command: &Command, _errand: &mut Errand<'_>) -> Result<Plan<Vec<u8>>, Unfit> {
+        Err(Unfit::Unsupported)
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod bcd;
 pub mod checksum;
 pub mod geo;
+pub mod template;
 pub mod text;

@@ -1,0 +1,9 @@
+//! Down: from the commands topic to the instance that holds the device, and back to the outcomes topic.
+//!
+//! ```text
+//!   commands ─▶ home ─▶ (peer) ─▶ owner: mailbox ─▶ connection ─▶ device
+//!   outcomes ◀─ home ◀─ (peer) ◀─ owner: reports ◀─ connection ◀─┘
+//! ```
+
+#[allow(dead_code, reason = "its users come next")]
+pub(crate) mod owner;
