@@ -20,7 +20,7 @@ mod run;
 pub(crate) mod toy;
 mod write;
 
-pub use fuzz::{fuzz_script, fuzz_session};
+pub use fuzz::{fuzz_detection, fuzz_downlink, fuzz_script, fuzz_session};
 pub use parse::{
     Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
 };
