@@ -2,11 +2,11 @@
 //! changed in ways that damage them in the field, and what a fresh session then accepts as one frame is shown.
 
 use protocols::cursor::hex;
-use protocols::fault::FaultKind;
+use protocols::fault::{Fault, FaultKind};
 use protocols::registry::Protocol;
 use protocols::time::Timestamp;
 
-use super::walk::{Heard, Piece, as_frame, faults_of};
+use super::walk::{Heard, Piece, as_frame, as_frame_down, fault_down, faults_of};
 
 /// How far behind its start a frame may say its length: no protocol of ours says it later.
 const LENGTH_WITHIN: usize = 8;
@@ -48,7 +48,7 @@ pub(super) fn explain(heard: &Heard, index: usize, utc: Timestamp) -> Option<Exp
     let piece = heard.pieces.get(index)?;
     let reject = piece.reject.as_ref()?;
     let damaged = heard.damaged(index)?;
-    let workshop = Workshop { protocol: heard.protocol, utc, damaged };
+    let workshop = Workshop { protocol: heard.protocol, down: heard.down, utc, damaged };
     let kind = reject.fault.kind;
     if !piece.content.is_empty() && matches!(kind, FaultKind::Length | FaultKind::Truncated) {
         return Some(Explanation { what: SHORT, repair: None });
@@ -113,13 +113,29 @@ type Change = (String, Vec<u8>);
 #[derive(Clone, Copy)]
 struct Workshop<'a> {
     protocol: &'static Protocol,
+    down: bool,
     utc: Timestamp,
     damaged: &'a [u8],
 }
 
 impl Workshop<'_> {
     fn good(&self, bytes: &[u8]) -> Option<Piece> {
-        as_frame(self.protocol, false, bytes, self.utc)
+        match self.down {
+            true => as_frame_down(self.protocol, bytes),
+            false => as_frame(self.protocol, false, bytes, self.utc),
+        }
+    }
+
+    /// What is wrong with the checksum of bytes that are a frame in all else.
+    fn checksum_fault(&self, bytes: &[u8]) -> Option<Fault> {
+        let faults = match self.down {
+            true => fault_down(self.protocol, bytes).into_iter().collect(),
+            false => {
+                as_frame(self.protocol, true, bytes, self.utc)?;
+                faults_of(self.protocol, bytes, self.utc)
+            }
+        };
+        faults.into_iter().find(|fault| fault.kind == FaultKind::Checksum)
     }
 
     /// Write the expected checksum over the one found.
@@ -161,9 +177,7 @@ impl Workshop<'_> {
     }
 
     fn but_for_its_checksum(&self, what: String, bytes: &[u8]) -> Option<Repair> {
-        as_frame(self.protocol, true, bytes, self.utc)?;
-        let faults = faults_of(self.protocol, bytes, self.utc);
-        let fixed = self.checksum(bytes, &faults.into_iter().find(|fault| fault.kind == FaultKind::Checksum)?.detail)?;
+        let fixed = self.checksum(bytes, &self.checksum_fault(bytes)?.detail)?;
         Some(Repair { what: format!("{what}, and then {}", fixed.what), ..fixed })
     }
 
@@ -202,7 +216,8 @@ impl Workshop<'_> {
         (1..=MISSING_AT_MOST).find_map(|n| {
             ENDS.into_iter().find_map(|end| {
                 let bytes = [self.damaged, &vec![0; n.saturating_sub(end.len())], end].concat();
-                (n >= end.len()).then(|| as_frame(self.protocol, true, &bytes, self.utc))??;
+                let whole = || self.good(&bytes).is_some() || self.checksum_fault(&bytes).is_some();
+                (n >= end.len() && whole()).then_some(())?;
                 Some(Repair { what: format!("at least {n} bytes are missing at the end"), bytes: Vec::new(), piece: None })
             })
         })
