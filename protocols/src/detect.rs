@@ -220,6 +220,9 @@ impl Detector {
         if stranger(body).is_some() {
             return self.refuse(head, start);
         }
+        if let Some(protocol) = self.preferred.iter().copied().find(|p| (p.evidence)(body, last).proves()) {
+            return Recognised::As(protocol);
+        }
         match self.behind_garbage(body, last) {
             Behind::Proves(protocol) => Recognised::As(protocol),
             Behind::MayHold if !last => Recognised::Undecided,
@@ -239,12 +242,12 @@ impl Detector {
     /// One of those that have not said no, if that can be decided.
     fn choose(&self, possible: &[Possible], body: &[u8], last: bool) -> Option<&'static Protocol> {
         if let [Possible { protocol, sure: true }] = possible {
-            return Some(protocol);
+            return self.unless_preferred(protocol, body, last);
         }
         let proven = possible.iter().filter(|p| (p.protocol.evidence)(body, last).proves()).map(|p| p.protocol);
         let proven: Vec<_> = proven.collect();
         if let [only] = proven[..] {
-            return Some(only);
+            return self.unless_preferred(only, body, last);
         }
         let sure: Vec<_> = possible.iter().filter(|p| p.sure).map(|p| p.protocol).collect();
         match (proven.is_empty(), last) {
@@ -262,18 +265,39 @@ impl Detector {
         self.preferred.iter().copied().find(|p| among.iter().any(|a| a.name == p.name))
     }
 
+    /// Sisters may be told apart by what is usual only, such as the first digit of a number: whoever is preferred to the one
+    /// that was found has the word if it can read the first frame, which is waited for.
+    fn unless_preferred(&self, found: &'static Protocol, body: &[u8], last: bool) -> Option<&'static Protocol> {
+        let mut before = self.preferred.iter().copied().take_while(|p| p.name != found.name).peekable();
+        if before.peek().is_none() {
+            return Some(found);
+        }
+        if (found.evidence)(body, last) == Evidence::default() && !last {
+            return None;
+        }
+        before.find(|p| (p.evidence)(body, last).proves()).or(Some(found))
+    }
+
     /// Look for a frame behind bytes that begin none.
     fn behind_garbage(&self, body: &[u8], last: bool) -> Behind {
-        // the next byte to come may begin a frame
+        // the next byte to come may begin a frame. A mark alone is no proof there, nor is what is only not refused
         let mut found = if body.len() <= MAX_GARBAGE { Behind::MayHold } else { Behind::Nothing };
         for at in 1..=MAX_GARBAGE {
             let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
+            // no frame begins in the middle of a word
+            if let Some([before, first, ..]) = body.get(at - 1..)
+                && before.is_ascii_alphanumeric()
+                && first.is_ascii_alphanumeric()
+            {
+                continue;
+            }
             let possible = self.possible(rest);
             if possible.is_empty() {
                 continue;
             }
             found = Behind::MayHold;
-            let proven = possible.iter().filter(|p| (p.protocol.evidence)(rest, last).proves()).map(|p| p.protocol);
+            let proves = |p: &&Possible| p.sure && (p.protocol.evidence)(rest, last).proves();
+            let proven = possible.iter().filter(proves).map(|p| p.protocol);
             let proven: Vec<_> = proven.collect();
             let one = if let [only] = proven[..] { Some(only) } else { self.preferred_of(&proven) };
             if let Some(protocol) = one {
@@ -501,6 +525,24 @@ mod tests {
             assert_eq!(told(vec![&ELDER], b"#a", false), "elder");
             assert_eq!(told(vec![&ELDER], b"#", false), "undecided");
             assert_eq!(told(vec![&ELDER], b"#", true), "elder");
+        }
+
+        /// Like the younger one, but it knows its own only by what is usual.
+        static SHY: Protocol = Protocol { name: "shy", probe: |_| Probe::No, ..YOUNGER };
+
+        #[test]
+        fn a_preferred_one_has_the_word_on_the_first_frame() {
+            let told = |preferred: Vec<&'static Protocol>, bytes: &[u8], last| {
+                said(&Detector::new(vec![&ELDER, &SHY], preferred), bytes, last)
+            };
+            assert_eq!(told(vec![], b"#", false), "elder");
+            assert_eq!(told(vec![&SHY], b"#", false), "undecided");
+            assert_eq!(told(vec![&SHY], b"#", true), "elder");
+            assert_eq!(told(vec![&SHY], b"#a", false), "shy");
+            assert_eq!(told(vec![&SHY], b"#b", false), "elder");
+            assert_eq!(told(vec![&ELDER, &SHY], b"#a", false), "elder");
+            let alone = Detector::new(vec![&SHY], vec![&SHY]);
+            assert_eq!(said(&alone, b"#a", false), "shy");
         }
 
         #[test]

@@ -141,7 +141,7 @@ pub fn find(name: &str) -> Option<&'static Protocol> {
     crate::PROTOCOLS.iter().copied().find(|p| p.name == name)
 }
 
-/// Bytes after which a probe must have decided; it is shown no more.
+/// A probe is shown no more bytes. What it has not decided then, only a whole frame decides.
 pub const PROBE_WINDOW: usize = 64;
 
 #[cfg(test)]
