@@ -29,6 +29,7 @@ use crate::sessions::{Order, Sessions};
 use crate::sink::Sink;
 use crate::sink::journal::JournalSink;
 use crate::sink::kafka::{Kafka, Surroundings};
+use crate::sink::spool::Spool;
 use crate::telemetry::Telemetry;
 
 /// Connections let go in a second while draining: slower than a fleet reconnects, faster than anybody wants to wait.
@@ -195,16 +196,7 @@ fn open_sink(
 ) -> Result<Arc<dyn Sink>, StartError> {
     match config.sink.kind {
         SinkKind::Journal => {
-            let options = journal::Options {
-                segment_bytes: config.journal.segment_bytes,
-                max_bytes: config.journal.max_bytes,
-                on_full: match config.journal.on_full {
-                    OnFull::Stop => journal::OnFull::Block,
-                    OnFull::DeleteOldest => journal::OnFull::DeleteOldest,
-                },
-                commit_interval: config.journal.commit_interval_ms.get(),
-                ..journal::Options::new(&config.journal.path)
-            };
+            let options = journal_options(config);
             let sink = JournalSink::open(options, Arc::clone(receipts), Arc::clone(ledger));
             Ok(Arc::new(sink.map_err(|e| StartError(e.to_string()))?))
         }
@@ -216,9 +208,26 @@ fn open_sink(
                 gateway: config.gateway.id.clone(),
                 peer_of: Box::new(move |device| known.peer_of(device)),
             };
-            let sink = Kafka::start(&config.kafka, around);
-            Ok(Arc::new(sink.map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?))
+            let kafka = Kafka::start(&config.kafka, around)
+                .map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?;
+            let spool_after = config.sink.spool_after_ms.get();
+            let spool = Spool::start(kafka, journal_options(config), spool_after, Arc::clone(receipts), Arc::clone(ledger));
+            Ok(Arc::new(spool.map_err(|e| StartError(e.to_string()))?))
         }
+    }
+}
+
+/// How the journal is kept, as sink or as spool.
+pub(crate) fn journal_options(config: &Config) -> journal::Options {
+    journal::Options {
+        segment_bytes: config.journal.segment_bytes,
+        max_bytes: config.journal.max_bytes,
+        on_full: match config.journal.on_full {
+            OnFull::Stop => journal::OnFull::Block,
+            OnFull::DeleteOldest => journal::OnFull::DeleteOldest,
+        },
+        commit_interval: config.journal.commit_interval_ms.get(),
+        ..journal::Options::new(&config.journal.path)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod fault;
 pub mod gt06;
 pub mod identity;
 pub mod jt808;
+pub mod jt905;
 pub mod machine;
 pub mod outcome;
 pub mod parts;
@@ -35,4 +36,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL, &jt905::PROTOCOL];

@@ -10,3 +10,4 @@ mod harness;
 mod journal;
 mod life;
 mod proxy;
+mod spool;

@@ -136,6 +136,15 @@ impl Desk {
         self.open.iter().map(|o| &o.id).chain(self.waiting.iter().map(|w| &w.command.id))
     }
 
+    /// The order that the protocol calls by this number, also one that has ended.
+    pub fn called(&self, number: u64) -> Option<&OpenOrder> {
+        self.orders.called(number)
+    }
+
+    pub(crate) fn call(&mut self, id: &OrderId, number: u64) {
+        self.orders.call(id, number);
+    }
+
     pub(crate) fn number(&mut self, id: &OrderId, max: u64) -> u64 {
         self.orders.number(id, max)
     }
@@ -325,6 +334,10 @@ impl Desk {
             }
             Verdict::Refused(reason) => {
                 let open = self.open.remove(at);
+                if let Some(order) = open.order.as_ref().filter(|_| open.kind == "order_offer") {
+                    // the device did not show it: a driver's next key does not mean it
+                    self.orders.entry(order).stage = OrderStage::Declined;
+                }
                 end(open, Ending::Rejected, reason, None, now, turn);
                 return true;
             }
@@ -344,7 +357,7 @@ impl Desk {
             let same = order.driver_id.as_deref() == Some(&driver.driver_id);
             order.authorized = order.authorized.or_else(|| driver.authorized.filter(|_| same));
         }
-        let known = self.orders.find(names)?;
+        let known = self.orders.find(names, order.action, now.utc)?;
         order.order_id = Some(known.order_id.as_str().to_owned());
         order.command_id = known.command_id.as_ref().map(|id| id.as_str().to_owned());
         let decision = matches!(order.action, OrderAction::Accepted | OrderAction::Declined);

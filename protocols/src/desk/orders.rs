@@ -137,8 +137,19 @@ impl Orders {
         &mut self.0[last]
     }
 
-    /// Which order a message means.
-    pub(super) fn find(&mut self, names: OrderRef<'_>) -> Option<&mut OpenOrder> {
+    /// See [`super::Desk::called`].
+    pub(super) fn called(&self, number: u64) -> Option<&OpenOrder> {
+        self.0.iter().find(|o| o.token == Some(number))
+    }
+
+    /// See [`super::Errand::call`].
+    pub(super) fn call(&mut self, id: &OrderId, number: u64) {
+        self.0.iter_mut().filter(|o| o.token == Some(number)).for_each(|o| o.token = None);
+        self.entry(id).token = Some(number);
+    }
+
+    /// Which order a message means that says this happened to it.
+    pub(super) fn find(&mut self, names: OrderRef<'_>, action: OrderAction, now: Timestamp) -> Option<&mut OpenOrder> {
         match names {
             OrderRef::Named(name) => {
                 let number = name.parse().ok();
@@ -150,9 +161,22 @@ impl Orders {
                 self.0.get_mut(at)
             }
             OrderRef::Only => {
-                let mut open = self.0.iter_mut().filter(|o| !matches!(o.stage, OrderStage::Ended | OrderStage::Declined));
-                let only = open.next()?;
-                open.next().is_none().then_some(only)
+                let open = |o: &OpenOrder| !matches!(o.stage, OrderStage::Ended | OrderStage::Declined);
+                // a decision is about an offer, a step about an order that was taken; an offer that was not answered in time
+                // is meant only if there is nothing else to mean
+                let stale = |o: &OpenOrder| o.stage == OrderStage::Offered && o.deadline.is_some_and(|deadline| deadline <= now);
+                let alone = |wanted: &dyn Fn(&OpenOrder) -> bool| {
+                    let mut places = self.0.iter().enumerate().filter(|(_, o)| open(o) && wanted(o)).map(|(at, _)| at);
+                    (places.next(), places.next().is_some())
+                };
+                let decides = matches!(action, OrderAction::Accepted | OrderAction::Declined);
+                let fits = |o: &OpenOrder| {
+                    if decides { o.stage == OrderStage::Offered && !stale(o) } else { o.stage >= OrderStage::Accepted }
+                };
+                let tries: [&dyn Fn(&OpenOrder) -> bool; 3] = [&fits, &|o| !stale(o), &|_| true];
+                let at = tries.into_iter().map(alone).find(|(at, _)| at.is_some())?;
+                let (at, false) = at else { return None };
+                self.0.get_mut(at?)
             }
         }
     }
@@ -236,6 +260,34 @@ mod tests {
         OrderId::new(text).unwrap()
     }
 
+    fn now() -> Timestamp {
+        Timestamp::from_seconds(1_772_359_200)
+    }
+
+    #[test]
+    fn an_offer_that_nobody_answered_is_not_in_the_way_of_the_next() {
+        let mut orders = Orders::default();
+        orders.entry(&id("old")).deadline = Some(now().plus_millis(-1));
+        assert_eq!(
+            orders.find(OrderRef::Only, OrderAction::Accepted, now()).unwrap().order_id,
+            id("old"),
+            "a late answer means it"
+        );
+        orders.entry(&id("new")).deadline = Some(now().plus_millis(1));
+        assert_eq!(orders.find(OrderRef::Only, OrderAction::Accepted, now()).unwrap().order_id, id("new"));
+    }
+
+    #[test]
+    fn a_decision_means_the_offer_and_a_step_the_order_that_was_taken() {
+        let mut orders = Orders::default();
+        orders.entry(&id("taken")).stage = OrderStage::Assigned;
+        orders.entry(&id("offered"));
+        assert_eq!(orders.find(OrderRef::Only, OrderAction::Declined, now()).unwrap().order_id, id("offered"));
+        assert_eq!(orders.find(OrderRef::Only, OrderAction::Arrived, now()).unwrap().order_id, id("taken"));
+        orders.entry(&id("taken too")).stage = OrderStage::Accepted;
+        assert!(orders.find(OrderRef::Only, OrderAction::Arrived, now()).is_none());
+    }
+
     #[test]
     fn a_number_is_its_own_token_and_others_get_one() {
         let mut orders = Orders::default();
@@ -245,8 +297,17 @@ mod tests {
             let n = orders.number(&id(odd), u64::from(u32::MAX));
             assert!((1..=u64::from(u32::MAX)).contains(&n), "{odd}");
             assert_eq!(orders.number(&id(odd), u64::from(u32::MAX)), n, "{odd}");
-            assert_eq!(orders.find(OrderRef::Named(&n.to_string())).unwrap().order_id, id(odd));
+            assert_eq!(orders.find(OrderRef::Named(&n.to_string()), OrderAction::Accepted, now()).unwrap().order_id, id(odd));
         }
+    }
+
+    #[test]
+    fn a_number_calls_the_order_that_had_it_last() {
+        let mut orders = Orders::default();
+        orders.call(&id("a"), 7);
+        orders.call(&id("b"), 7);
+        orders.call(&id("b"), 8);
+        assert_eq!((orders.called(7), orders.called(8).map(|o| &o.order_id)), (None, Some(&id("b"))));
     }
 
     #[test]
@@ -261,12 +322,12 @@ mod tests {
     #[test]
     fn a_message_without_a_name_means_the_only_open_order() {
         let mut orders = Orders::default();
-        assert!(orders.find(OrderRef::Only).is_none());
+        assert!(orders.find(OrderRef::Only, OrderAction::Accepted, now()).is_none());
         orders.entry(&id("a")).stage = OrderStage::Ended;
         orders.entry(&id("b"));
-        assert_eq!(orders.find(OrderRef::Only).unwrap().order_id, id("b"));
+        assert_eq!(orders.find(OrderRef::Only, OrderAction::Accepted, now()).unwrap().order_id, id("b"));
         orders.entry(&id("c"));
-        assert!(orders.find(OrderRef::Only).is_none());
+        assert!(orders.find(OrderRef::Only, OrderAction::Accepted, now()).is_none());
     }
 
     #[test]

@@ -162,6 +162,12 @@ impl Errand<'_> {
         self.link.desk_mut().number(id, max)
     }
 
+    /// Keep the number by which the protocol itself calls an order that is being offered, e.g. the serial of the question, so
+    /// that an answer over a later connection is known as well. No other order is called so any more.
+    pub fn call(&mut self, id: &OrderId, number: u64) {
+        self.link.desk_mut().call(id, number);
+    }
+
     /// Text for the device's screen in its charset (the profile's, else `default`).
     ///
     /// # Errors

@@ -121,7 +121,7 @@ impl Photo {
     fn ask(&mut self, step: &mut Step<'_>) {
         let (id, offset) = (self.info.id, self.have());
         let size = u16::try_from((self.info.size - offset).min(PART)).unwrap_or_default();
-        step.send(|out| reply::photo_request(out, id, offset, size));
+        step.send(|out| reply::photo_request(out, 0, id, offset, size));
         self.tries += 1;
         self.deadline = step.now().uptime + PATIENCE;
     }
