@@ -34,6 +34,9 @@ pub const MAX_GARBAGE: usize = 64;
 /// Frames that are read as evidence: as many as tell sisters apart that share their most usual messages.
 const ENOUGH: usize = 4;
 
+/// Letters and digits that make a word: the shortest that a protocol begins with is `imei`.
+const WORD: usize = 4;
+
 /// What units and modems send before they speak.
 const FILL: &[u8] = b"\0\r\n ";
 
@@ -284,11 +287,9 @@ impl Detector {
         let mut found = if body.len() <= MAX_GARBAGE { Behind::MayHold } else { Behind::Nothing };
         for at in 1..=MAX_GARBAGE {
             let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
-            // no frame begins in the middle of a word
-            if let Some([before, first, ..]) = body.get(at - 1..)
-                && before.is_ascii_alphanumeric()
-                && first.is_ascii_alphanumeric()
-            {
+            // no text begins in the middle of a word; what has other bytes among its first is none, though its mark may be letters
+            let word = rest.get(..WORD).is_some_and(|begin| begin.iter().all(u8::is_ascii_alphanumeric));
+            if word && body.get(at - 1).is_some_and(u8::is_ascii_alphanumeric) {
                 continue;
             }
             let possible = self.possible(rest);
@@ -416,6 +417,8 @@ mod tests {
             assert_eq!(all(&[tail, &gt06[..end]].concat(), false), "undecided", "{end}");
         }
         assert_eq!(all(&[tail, &gt06[..]].concat(), false), "gt06");
+        // a mark may be letters
+        assert_eq!(all(&[b"lost", &gt06[..]].concat(), false), "gt06");
         let long = [&[0x55; MAX_GARBAGE + 1], &gt06[..]].concat();
         assert!(all(&long, true).starts_with("no"));
     }

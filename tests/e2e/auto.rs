@@ -31,8 +31,14 @@ const WAYS: [Way; 5] = [Way::Plain, Way::BehindV2, Way::BytewiseBehindV1, Way::G
 /// Longer conversations (photos) are not played byte by byte: that shows nothing more, and takes seconds.
 const BYTEWISE_AT_MOST: usize = 4096;
 
+/// Whether its first piece shows what it is: a device that waits for an answer to it would wait for ever.
 fn recognised(fixture: &Fixture) -> bool {
-    matches!(Detector::all().recognise(&fixture.script.bytes(), true), Recognised::As(p) if p.name == fixture.protocol)
+    let first = fixture.script.received().next().unwrap_or_default();
+    [first, &fixture.script.bytes()].iter().all(|bytes| recognises(fixture, bytes))
+}
+
+fn recognises(fixture: &Fixture, bytes: &[u8]) -> bool {
+    matches!(Detector::all().recognise(bytes, true), Recognised::As(p) if p.name == fixture.protocol)
 }
 
 /// A gateway with one port for all without and one behind PROXY headers.
