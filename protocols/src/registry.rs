@@ -33,6 +33,8 @@ pub struct Protocol {
     pub evidence: fn(&[u8], bool) -> Evidence,
     /// The kinds of commands that it can express, and what the device says to each at best.
     pub commands: &'static [(&'static str, Confirms)],
+    /// The parameters that have a name; see [`Wire::parameters`].
+    pub parameters: fn() -> Vec<(u32, &'static str)>,
     /// A session on a new connection.
     pub open: fn(Opening) -> Box<dyn Session>,
     /// The way down, for tools.
@@ -124,9 +126,23 @@ impl Protocol {
             probe: W::probe,
             evidence: detect::evidence::<W>,
             commands: W::COMMANDS,
+            parameters: W::parameters,
             open: Machine::<W>::open,
             down: Down::of::<W>(),
         }
+    }
+}
+
+impl Protocol {
+    /// What the device says to a command of this kind at best; `None` if the kind cannot be expressed. `raw` needs no words,
+    /// and `driver_authorization` is kept with the device in any case.
+    pub fn confirms(&self, kind: &str) -> Option<Confirms> {
+        let own = self.commands.iter().find(|(known, _)| *known == kind).map(|(_, confirms)| *confirms);
+        own.or(match kind {
+            "raw" => Some(Confirms::Never),
+            "driver_authorization" => Some(Confirms::Receipt),
+            _ => None,
+        })
     }
 }
 

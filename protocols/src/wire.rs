@@ -173,6 +173,11 @@ pub trait Wire: Sized + Send + 'static {
     /// Why it cannot be said.
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Self::Downlink>, Unfit>;
 
+    /// The parameters of a device that have a name: the protocol's own number, and the name that commands and events use.
+    fn parameters() -> Vec<(u32, &'static str)> {
+        Vec::new()
+    }
+
     /// Whether the answer to an offer does not say which offer it means, so that only one may be open at a time.
     fn one_offer(&self, _profile: &Profile) -> bool {
         false

@@ -120,6 +120,11 @@ static PARAMETERS: &[(u32, Form, &str)] = &[
     (0x0103, Word, "can_2_upload_s"),
 ];
 
+/// Every parameter that has a name.
+pub(super) fn named() -> Vec<(u32, &'static str)> {
+    PARAMETERS.iter().map(|(id, _, name)| (*id, *name)).collect()
+}
+
 /// The whole body of 0x0104. The edition of 2011 repeats the count; units of any edition were seen to do either, so what
 /// makes the items end at the last byte is right.
 pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attributes, Fault> {

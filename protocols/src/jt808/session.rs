@@ -12,6 +12,7 @@ use super::frame::{self, SENTENCE, SHORTEST};
 use super::header::{self, Edition, Header, Peer};
 use super::hearing::Heard;
 use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
+use super::parameters;
 use super::reassembly::{Added, GivenUp, Reassembly, Whole};
 use super::reply::{self, result};
 use crate::command::Command;
@@ -172,6 +173,10 @@ impl Wire for Jt808 {
 
     fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
         reply::seal(form, content, out);
+    }
+
+    fn parameters() -> Vec<(u32, &'static str)> {
+        parameters::named()
     }
 
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {

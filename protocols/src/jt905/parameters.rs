@@ -123,6 +123,11 @@ pub(super) fn ids() -> impl Iterator<Item = u16> {
     PARAMETERS.iter().map(|(id, ..)| *id)
 }
 
+/// Every parameter that has a name.
+pub(super) fn named() -> Vec<(u32, &'static str)> {
+    PARAMETERS.iter().map(|(id, _, name)| (u32::from(*id), *name)).collect()
+}
+
 /// The whole body of 0x0104; there is no count.
 pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attributes, Fault> {
     let mut values = Attributes::default();

@@ -13,6 +13,7 @@ use super::frame::{self, SHORTEST};
 use super::header::{self, Header, Isu};
 use super::media::{Media, Uploads};
 use super::message::{self, Answered, Batch, Content, Told, id};
+use super::parameters;
 use super::reply::{self, result};
 use crate::command::Command;
 use crate::cursor::{Cursor, Field, Trace};
@@ -167,6 +168,10 @@ impl Wire for Jt905 {
 
     fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
         reply::seal(content, out);
+    }
+
+    fn parameters() -> Vec<(u32, &'static str)> {
+        parameters::named()
     }
 
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
