@@ -11,7 +11,7 @@ use super::device::Line;
 use super::repository;
 
 /// The bytes that begin an escape, of protocols that have some, by the byte that their frames begin with.
-const ESCAPES: [(&str, u8, &[u8]); 2] = [("jt808", 0x7E, &[0x7D]), ("jt808", 0xE7, &[0xE6, 0x3E])];
+const ESCAPES: [(&str, u8, &[u8]); 3] = [("jt808", 0x7E, &[0x7D]), ("jt808", 0xE7, &[0xE6, 0x3E]), ("jt905", 0x7E, &[0x7D])];
 
 /// One recorded conversation.
 pub(crate) struct Fixture {
@@ -20,8 +20,8 @@ pub(crate) struct Fixture {
     pub(crate) script: Script,
 }
 
-/// All that can be played at the speed of a test: a conversation that needs a device known beforehand, or minutes of
-/// silence, is left to the tests without sockets.
+/// All that can be played at the speed of a test and by a device alone: a conversation that needs a device known beforehand,
+/// minutes of silence or commands is left to the tests without sockets.
 pub(crate) fn playable() -> Vec<Fixture> {
     let mut found = Vec::new();
     for protocol in PROTOCOLS {
@@ -33,8 +33,8 @@ pub(crate) fn playable() -> Vec<Fixture> {
             let text = std::fs::read_to_string(&file).unwrap();
             let script = Script::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             let name = format!("{}/{}", protocol.name, file.file_stem().unwrap().to_string_lossy());
-            let waits = script.items.iter().any(|item| matches!(item.action, Action::Advance(_)));
-            if script.device.is_none() && !waits {
+            let only_speaks = script.items.iter().all(|item| matches!(item.action, Action::Receive(_)));
+            if script.device.is_none() && only_speaks {
                 found.push(Fixture { protocol: protocol.name, name, script });
             }
         }
