@@ -143,7 +143,8 @@ impl Workshop<'_> {
         let mut numbers = numbers(detail);
         let (found, expected) = (numbers.next()?, numbers.next()?);
         let tail = bytes.len().saturating_sub(CHECKSUM_WITHIN);
-        forms(found).zip(forms(expected)).find_map(|(old, new)| {
+        let wide = found.max(expected) > 0xFF;
+        forms(found, wide).zip(forms(expected, wide)).find_map(|(old, new)| {
             let at = (tail..bytes.len()).rev().find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&old)))?;
             let fixed = [bytes.get(..at)?, &new, bytes.get(at + old.len()..)?].concat();
             let piece = self.good(&fixed)?;
@@ -232,19 +233,20 @@ fn numbers(text: &str) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The ways in which a checksum stands in a frame, in a fixed order.
-fn forms(n: u32) -> impl Iterator<Item = Vec<u8>> {
-    let narrow = n.to_be_bytes();
-    let [.., high, low] = narrow;
+/// The ways in which a checksum stands in a frame, in a fixed order; one byte first, unless it needs two.
+fn forms(n: u32, wide: bool) -> impl Iterator<Item = Vec<u8>> {
+    let [.., high, low] = n.to_be_bytes();
     let escaped = match low {
         0x7E => vec![0x7D, 2],
         0x7D => vec![0x7D, 1],
         _ => vec![low],
     };
-    let wide = vec![high, low];
-    let little = vec![low, high];
     let text = [format!("{n:02X}"), format!("{n:02x}"), format!("{n:04X}"), format!("{n:04x}")].map(String::into_bytes);
-    [wide, little, escaped].into_iter().chain(text)
+    let mut binary = [escaped, vec![high, low], vec![low, high]];
+    if wide {
+        binary.rotate_left(1);
+    }
+    binary.into_iter().chain(text)
 }
 
 #[cfg(test)]
@@ -259,7 +261,8 @@ mod tests {
 
     #[test]
     fn checksums_have_several_forms() {
-        let all: Vec<_> = forms(0x7E).collect();
+        let all: Vec<_> = forms(0x7E, false).collect();
+        assert_eq!((all[0].as_slice(), forms(0x7E, true).next()), (&[0x7D, 2][..], Some(vec![0, 0x7E])));
         assert!(all.contains(&vec![0, 0x7E]) && all.contains(&vec![0x7D, 2]) && all.contains(&b"7E".to_vec()));
     }
 }

@@ -251,6 +251,21 @@ fn frames_to_a_device_are_shown_and_explained() {
 }
 
 #[test]
+fn every_frame_that_gateways_say_is_read_alone_and_behind_another() {
+    for protocol in PROTOCOLS {
+        let samples = (protocol.down.samples)();
+        for (n, sample) in samples.iter().enumerate() {
+            let heard = walk_down(protocol, sample);
+            assert!(heard.pieces.len() == 1 && heard.pieces[0].message.is_some(), "{protocol:?} {heard:?}");
+            let next = &samples[(n + 1) % samples.len()];
+            let heard = walk_down(protocol, &[sample.as_slice(), next].concat());
+            let lengths: Vec<_> = heard.pieces.iter().map(|piece| piece.length).collect();
+            assert_eq!(lengths, [sample.len(), next.len()], "{protocol:?} {heard:?}");
+        }
+    }
+}
+
+#[test]
 fn frames_to_a_device_are_taken_for_the_only_protocol_that_has_them() {
     static ONE: [&Protocol; 1] = [&TOY];
     static TWO: [&Protocol; 2] = [&TOY, &TOY];

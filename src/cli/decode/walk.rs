@@ -116,16 +116,20 @@ pub(super) fn as_frame(protocol: &'static Protocol, lenient: bool, bytes: &[u8],
     })
 }
 
-/// Read frames to a device, one behind the other. What is no frame ends it: marks alone do not tell where the next one begins.
+/// Read frames to a device, one behind the other, each the shortest that can be read. Where that leaves something over, the whole
+/// may be one frame that holds the end of another in its content. What is no frame ends it: marks alone do not tell where the
+/// next one begins.
 pub(super) fn walk_down(protocol: &'static Protocol, bytes: &[u8]) -> Heard {
     let mut pieces = Vec::new();
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
         let readable = |end: &usize| (protocol.down.read)(rest.get(..*end).unwrap_or(rest), &Profile::default(), None).is_ok();
-        let longest = rest.len().min(protocol.limits.max_frame);
-        let end = [rest.len()].into_iter().filter(|end| *end <= longest).chain(1..=longest).find(readable).unwrap_or(rest.len());
+        let end = (1..=rest.len().min(protocol.limits.max_frame)).find(readable).unwrap_or(rest.len());
         pieces.push(Piece { offset: at, ..one_down(protocol, rest.get(..end).unwrap_or(rest)) });
         at += end;
+    }
+    if let Some(whole) = as_frame_down(protocol, bytes).filter(|_| pieces.iter().any(Piece::is_refused)) {
+        pieces = vec![whole];
     }
     Heard { bytes: bytes.to_vec(), protocol, down: true, device: None, assumed: false, pieces }
 }
