@@ -31,6 +31,10 @@ pub const WINDOW: usize = 1024;
 /// was lost with the connection before.
 pub const MAX_GARBAGE: usize = 64;
 
+/// Places in garbage that look like the start of a frame and are tried: whoever sends nothing but such is no device, and each
+/// costs a frame's reading for every byte that comes.
+const MAX_TRIES: usize = 4;
+
 /// Frames that are read as evidence: as many as tell sisters apart that share their most usual messages.
 const ENOUGH: usize = 4;
 
@@ -285,6 +289,7 @@ impl Detector {
     fn behind_garbage(&self, body: &[u8], last: bool) -> Behind {
         // the next byte to come may begin a frame. A mark alone is no proof there, nor is what is only not refused
         let mut found = if body.len() <= MAX_GARBAGE { Behind::MayHold } else { Behind::Nothing };
+        let mut tries = 0;
         for at in 1..=MAX_GARBAGE {
             let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
             // no text begins in the middle of a word; what has other bytes among its first is none, though its mark may be letters
@@ -297,12 +302,19 @@ impl Detector {
                 continue;
             }
             found = Behind::MayHold;
-            let proves = |p: &&Possible| p.sure && (p.protocol.evidence)(rest, last).proves();
-            let proven = possible.iter().filter(proves).map(|p| p.protocol);
-            let proven: Vec<_> = proven.collect();
+            let sure = possible.iter().filter(|p| p.sure).map(|p| p.protocol);
+            let mut sure = sure.peekable();
+            if sure.peek().is_none() {
+                continue;
+            }
+            tries += 1;
+            let proven: Vec<_> = sure.filter(|p| (p.evidence)(rest, last).proves()).collect();
             let one = if let [only] = proven[..] { Some(only) } else { self.preferred_of(&proven) };
             if let Some(protocol) = one {
                 return Behind::Proves(protocol);
+            }
+            if tries == MAX_TRIES {
+                break;
             }
         }
         found
@@ -500,8 +512,7 @@ mod tests {
         }
 
         const fn sister(name: &'static str, evidence: fn(&[u8], bool) -> Evidence) -> Protocol {
-            let Protocol { limits, open, down, .. } = GT06;
-            Protocol { name, title: "", port: 0, limits, messages: &[], dialects: &[], commands: &[], probe, evidence, open, down }
+            Protocol { name, probe, evidence, ..GT06 }
         }
 
         static ELDER: Protocol = sister("elder", |head, _| read(head, b"ab"));
