@@ -24,9 +24,11 @@ use serde_json::Value;
 /// is preferred they may be recognised.
 const NOT_TOLD: &[(&str, &str)] = &[
     ("jt808/wrong-checksum-accepted", "a clone that computes the checksum wrong needs a port of its own"),
+    ("gps103/garbage", "it begins as HTTP does"),
     ("jt905/wrong-checksum-accepted", "a clone that computes the checksum wrong needs a port of its own"),
     ("jt905/wrong-length", "a first frame that declares another length than it has proves nothing"),
     ("jt905/a-telephone-number", "a telephone number is what JT/T 808 has"),
+    ("tk103/old-topflytech", "the words behind its number are those of another family, whose dialect has to be said"),
 ];
 
 /// Frames of others' tests whose bytes are another protocol's too, and why.
