@@ -37,6 +37,12 @@ fn recognised(fixture: &Fixture) -> bool {
     [first, &fixture.script.bytes()].iter().all(|bytes| recognises(fixture, bytes))
 }
 
+/// Whether the gateway knows nothing of it afterwards: drivers and orders outlive a connection, and the next conversation here
+/// may be the same device's.
+fn forgotten(fixture: &Fixture) -> bool {
+    fixture.events().iter().all(|event| event.get("driver").is_none() && event.get("order").is_none())
+}
+
 fn recognises(fixture: &Fixture, bytes: &[u8]) -> bool {
     matches!(Detector::all().recognise(bytes, true), Recognised::As(p) if p.name == fixture.protocol)
 }
@@ -72,7 +78,7 @@ fn devices_of_every_protocol_share_a_port() {
     for (n, fixtures) in by_configuration().into_values().enumerate() {
         let place = directory.path().join(n.to_string());
         std::fs::create_dir(&place).unwrap();
-        let fixtures: Vec<_> = fixtures.into_iter().filter(recognised).collect();
+        let fixtures: Vec<_> = fixtures.into_iter().filter(|f| recognised(f) && forgotten(f)).collect();
         if fixtures.is_empty() {
             continue;
         }
