@@ -123,6 +123,18 @@ fn bytes_are_recognised_alike_however_they_are_split() {
     }
 }
 
+/// What only a preference can tell.
+#[test]
+fn a_preference_is_heard_where_bytes_do_not_decide() {
+    for fixture in fixtures().into_iter().filter(|f| f.name() == "jt905/a-telephone-number") {
+        let own = Detector::new(PROTOCOLS.to_vec(), vec![fixture.protocol]);
+        let bytes = fixture.script.bytes();
+        let told =
+            (0..=bytes.len()).map(|end| own.recognise(&bytes[..end], false)).find(|said| !matches!(said, Recognised::Undecided));
+        assert!(matches!(told, Some(Recognised::As(p)) if p.name == fixture.protocol.name), "{told:?}");
+    }
+}
+
 /// Conversations whole, and each piece in which bytes came as if a connection began with it.
 fn recorded() -> (Matrix, Matrix) {
     let (mut whole, mut pieces) = (Matrix::default(), Matrix::default());
