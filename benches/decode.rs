@@ -4,11 +4,14 @@
 //!   allocations are those of a frame.
 //! - `conversations`: everything that a protocol's fixtures hold, with throughput in bytes and frames.
 //! - `memchr`: a plain search for one byte in the same bytes, which nothing that looks at each of them can beat.
+//!
+//! At the end a table puts the last two side by side, measured in turns, so that they share whatever else the machine does.
+//! `cargo bench --bench decode -- --skip .` prints only that one.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{AllocProfiler, Bencher, black_box};
@@ -26,6 +29,60 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
+    // the same program is run by `cargo test --benches`, which wants no figures
+    if std::env::args().any(|argument| argument == "--bench") {
+        side_by_side();
+    }
+}
+
+/// Rounds of which the fastest counts: what is slower was disturbed.
+const ROUNDS: usize = 15;
+
+/// How long each side of a round is repeated.
+const ROUND: Duration = Duration::from_millis(40);
+
+fn side_by_side() {
+    println!("\nprotocol    frames/s    ns/frame   bytes/frame   MB/s   memchr MB/s   times memchr");
+    for case in cases() {
+        let bytes: Vec<u8> = case.scripts.iter().flat_map(Script::bytes).collect();
+        let (mut decode, mut scan) = (f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            let mut lines = case.lines();
+            decode = decode.min(seconds_each(|spent| {
+                // a session hears its conversation once; making new ones is not what is measured
+                let begun = Instant::now();
+                lines.iter_mut().for_each(|(line, bytes)| line.hear(bytes));
+                *spent += begun.elapsed();
+                lines = case.lines();
+            }));
+            scan = scan.min(seconds_each(|spent| {
+                let begun = Instant::now();
+                black_box(memchr::memchr_iter(0x7E, black_box(&bytes)).count());
+                *spent += begun.elapsed();
+            }));
+        }
+        let (frames, size) = (case.frames as f64, bytes.len() as f64);
+        println!(
+            "{:<10}{:>10.0}{:>12.0}{:>14.1}{:>7.0}{:>14.0}{:>15.1}",
+            case.protocol.name,
+            frames / decode,
+            decode / frames * 1e9,
+            size / frames,
+            size / decode / 1e6,
+            size / scan / 1e6,
+            decode / scan
+        );
+    }
+}
+
+/// Repeat what adds to the time spent for [`ROUND`]; the mean of one repetition.
+fn seconds_each(mut work: impl FnMut(&mut Duration)) -> f64 {
+    let (mut spent, mut n) = (Duration::ZERO, 0_u32);
+    while spent < ROUND {
+        work(&mut spent);
+        n += 1;
+    }
+    spent.as_secs_f64() / f64::from(n)
 }
 
 /// One protocol with its conversations.
@@ -73,6 +130,11 @@ impl Case {
         Line { session: (self.protocol.open)(opening), turn: Turn::default(), out: Outgoing::default(), now }
     }
 
+    /// A fresh session for each conversation, with what it is to hear.
+    fn lines(&self) -> Vec<(Line, Vec<u8>)> {
+        self.scripts.iter().map(|script| (self.open(script), script.bytes())).collect()
+    }
+
     /// A session that has got as far as the shortest position report of all conversations, and the report, which it takes
     /// again and again.
     fn at_a_position(&self) -> Option<(Line, Vec<u8>)> {
@@ -112,6 +174,14 @@ impl Line {
         used
     }
 
+    /// All of these bytes.
+    fn hear(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while let used @ 1.. = self.frame(black_box(&bytes[at..])) {
+            at += used;
+        }
+    }
+
     fn reports(&self) -> bool {
         self.turn.fate == Some(Fate::Store)
             && matches!(self.turn.events.as_slice(), [event] if matches!(event.body, Body::Position(_)))
@@ -126,17 +196,11 @@ fn one_position(bencher: Bencher<'_, '_>, case: &Case) {
 
 #[divan::bench(args = cases())]
 fn conversations(bencher: Bencher<'_, '_>, case: &Case) {
-    let open = || case.scripts.iter().map(|script| (case.open(script), script.bytes())).collect::<Vec<_>>();
-    bencher.with_inputs(open).counter(BytesCount::new(case.bytes)).counter(ItemsCount::new(case.frames)).bench_local_refs(
-        |lines| {
-            for (line, bytes) in lines {
-                let mut at = 0;
-                while let used @ 1.. = line.frame(black_box(&bytes[at..])) {
-                    at += used;
-                }
-            }
-        },
-    );
+    bencher
+        .with_inputs(|| case.lines())
+        .counter(BytesCount::new(case.bytes))
+        .counter(ItemsCount::new(case.frames))
+        .bench_local_refs(|lines| lines.iter_mut().for_each(|(line, bytes)| line.hear(bytes)));
 }
 
 #[divan::bench(args = cases())]

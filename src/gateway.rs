@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
+use protocols::detect::Detector;
 use protocols::identity::DeviceId;
 use protocols::profile::Settings;
 use protocols::registry::Protocol;
@@ -11,7 +12,7 @@ use protocols::registry::Protocol;
 use crate::capture::Captures;
 use crate::config::{Devices, Network, ProxyMode};
 use crate::down::owner::Reports;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, UNDETECTED};
 use crate::receipts::Receipts;
 use crate::sessions::Sessions;
 use crate::sink::Sink;
@@ -84,12 +85,12 @@ impl Access {
     }
 }
 
-/// What the connections of one listener share.
+/// What the connections of one listener share; of one that recognises protocols, those that speak the same one.
 #[derive(Debug)]
 pub(crate) struct Port {
     /// What is spoken there.
-    pub(crate) protocol: &'static Protocol,
-    /// Its index in the registry.
+    pub(crate) speaks: Speaks,
+    /// Where its frames are counted.
     pub(crate) index: usize,
     /// Whether a PROXY header comes first.
     pub(crate) proxy: ProxyMode,
@@ -99,4 +100,34 @@ pub(crate) struct Port {
     pub(crate) settings: Arc<Settings>,
     /// How long a device may be silent.
     pub(crate) idle: Duration,
+}
+
+/// What is spoken on a port.
+#[derive(Debug)]
+pub(crate) enum Speaks {
+    /// One protocol.
+    One(&'static Protocol),
+    /// Whichever the first bytes show.
+    Any(Choice),
+}
+
+/// The protocols of a port that recognises them.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    /// Which they are, and which is preferred.
+    pub(crate) detector: Detector,
+    /// A connection that speaks one of them goes on as one of this port, at no further cost.
+    pub(crate) ports: Vec<Arc<Port>>,
+    /// From a connection's first byte until it must have shown what it speaks.
+    pub(crate) limit: Duration,
+}
+
+impl Port {
+    /// The label of what is spoken there, as in metrics and logs.
+    pub(crate) fn label(&self) -> &'static str {
+        match &self.speaks {
+            Speaks::One(protocol) => protocol.name,
+            Speaks::Any(_) => UNDETECTED,
+        }
+    }
 }

@@ -16,6 +16,14 @@ use protocols::session::Handled;
 /// Shards: more than the threads that count in practice, so that each has its own.
 const SHARDS: usize = 16;
 
+/// The label of bytes whose protocol is not known: of a connection to a port that recognises protocols, until it has.
+pub(crate) const UNDETECTED: &str = "auto";
+
+/// Labels of the counts in a snapshot: the protocols by their index in the registry, then [`UNDETECTED`].
+pub(crate) fn labels() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().map(|p| p.name).chain([UNDETECTED])
+}
+
 /// Why received frames were dropped, that is neither stored nor acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
@@ -126,12 +134,12 @@ pub(crate) struct Ledger {
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(vec![Counts::default(); PROTOCOLS.len()])).collect() }
+        Self { shards: (0..SHARDS).map(|_| Mutex::new(vec![Counts::default(); labels().count()])).collect() }
     }
 }
 
 impl Ledger {
-    /// Change the counts of a protocol, by its index in the registry.
+    /// Change the counts of a protocol, by its index in [`labels`].
     pub(crate) fn count(&self, protocol: usize, change: impl FnOnce(&mut Counts)) {
         if let Some(counts) = self.shards[shard()].lock().get_mut(protocol) {
             change(counts);
@@ -150,10 +158,10 @@ impl Ledger {
         });
     }
 
-    /// All counts by protocol, at one moment.
+    /// All counts in the order of [`labels`], at one moment.
     pub(crate) fn snapshot(&self) -> Vec<Counts> {
         let locked: Vec<_> = self.shards.iter().map(Mutex::lock).collect();
-        let mut sums = vec![Counts::default(); PROTOCOLS.len()];
+        let mut sums = vec![Counts::default(); labels().count()];
         for shard in &locked {
             sums.iter_mut().zip(shard.iter()).for_each(|(sum, counts)| sum.add(counts));
         }

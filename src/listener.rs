@@ -53,10 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, port: Ar
         match accepted {
             Ok((stream, peer)) => start(stream, peer, &gateway, &port),
             Err(e) => {
-                warn!(
-                    protocol = port.protocol.name,
-                    "cannot accept a connection: {e}; raise the limit of open files if it persists"
-                );
+                warn!(protocol = port.label(), "cannot accept a connection: {e}; raise the limit of open files if it persists");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

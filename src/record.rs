@@ -102,8 +102,10 @@ pub(crate) struct Frame<'a> {
 pub(crate) struct Origin<'a> {
     /// The gateway's name.
     pub(crate) gateway: &'a str,
-    /// Index in the registry.
+    /// Index in the registry; beyond its end while the protocol is not known.
     pub(crate) protocol: usize,
+    /// What bytes look like that were not recognised.
+    pub(crate) guess: Option<&'static str>,
     /// The session.
     pub(crate) session: SessionId,
     /// Its epoch; 0 before the device is known.
@@ -117,8 +119,8 @@ pub(crate) struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    fn protocol_name(&self) -> &'static str {
-        PROTOCOLS.get(self.protocol).map_or("", |p| p.name)
+    fn protocol_name(&self) -> Option<&'static str> {
+        PROTOCOLS.get(self.protocol).map(|p| p.name)
     }
 
     /// The record of an event, its value written to `value` (emptied first).
@@ -136,7 +138,7 @@ impl<'a> Origin<'a> {
         value.extend_from_slice(b"\",\"device_id\":");
         json(value, &key.unwrap_or_default());
         value.extend_from_slice(b",\"protocol\":\"");
-        value.extend_from_slice(self.protocol_name().as_bytes());
+        value.extend_from_slice(self.protocol_name().unwrap_or_default().as_bytes());
         value.extend_from_slice(b"\",\"session\":");
         json(value, &self.session);
         value.extend_from_slice(b",\"epoch\":");
@@ -184,6 +186,7 @@ impl<'a> Origin<'a> {
         let body = RejectValue {
             device_id: key,
             protocol: self.protocol_name(),
+            guess: self.guess,
             session: self.session,
             gateway: self.gateway,
             peer: self.peer,
@@ -255,7 +258,8 @@ impl<'a> Origin<'a> {
 struct FrameValue<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
-    protocol: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'a str>,
     session: SessionId,
     gateway: &'a str,
     peer: SocketAddr,
@@ -270,7 +274,10 @@ struct FrameValue<'a> {
 struct RejectValue<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
-    protocol: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guess: Option<&'static str>,
     session: SessionId,
     gateway: &'a str,
     peer: SocketAddr,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use protocols::registry;
+use protocols::PROTOCOLS;
+use protocols::detect::Detector;
+use protocols::registry::Protocol;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +20,7 @@ use crate::agent;
 use crate::capture::Captures;
 use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
 use crate::down;
-use crate::gateway::{Access, Gateway, Limits, Port};
+use crate::gateway::{Access, Choice, Gateway, Limits, Port, Speaks};
 use crate::journal;
 use crate::ledger::Ledger;
 use crate::listener;
@@ -55,7 +57,7 @@ impl std::error::Error for StartError {}
 pub(crate) struct Running {
     /// What connections share.
     pub(crate) gateway: Arc<Gateway>,
-    /// Where devices connect to: protocol and address, as bound.
+    /// Where devices connect to: what is spoken there and address, as bound.
     pub(crate) listening: Vec<(&'static str, SocketAddr)>,
     config: Config,
     listeners: CancellationToken,
@@ -120,8 +122,8 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;
-        eprintln!("listening protocol={} address={address}", port.protocol.name);
-        listening.push((port.protocol.name, address));
+        eprintln!("listening protocol={} address={address}", port.label());
+        listening.push((port.label(), address));
         tokio::spawn(listener::serve(socket, Arc::clone(&gateway), Arc::new(port), listeners.clone()));
     }
     eprintln!("listening admin address={}", local(&admin)?);
@@ -155,17 +157,37 @@ fn local(socket: &TcpListener) -> Result<SocketAddr, StartError> {
 }
 
 fn port(config: &Config, listener: &Listener) -> Result<Port, StartError> {
-    let found = protocols::PROTOCOLS.iter().position(|p| p.name == listener.protocol).zip(registry::find(&listener.protocol));
-    let (index, protocol) =
-        found.ok_or_else(|| StartError(format!("there is no protocol `{}`; see `navgate protocols`", listener.protocol)))?;
-    Ok(Port {
-        protocol,
+    let settings = Arc::new(config.settings(listener));
+    let port = |speaks, index, idle: Duration| Port {
+        speaks,
         index,
         proxy: listener.proxy,
         trusted: listener.trusted.clone(),
-        settings: Arc::new(config.settings(listener)),
-        idle: listener.idle_s.map_or(protocol.limits.idle, |s| s.get()),
-    })
+        settings: Arc::clone(&settings),
+        idle: listener.idle_s.map_or(idle, |s| s.get()),
+    };
+    let of = |(index, protocol): (usize, &'static Protocol)| port(Speaks::One(protocol), index, protocol.limits.idle);
+    if !listener.detects() {
+        return registered(&listener.protocol).map(of);
+    }
+    let named = |names: &[String]| names.iter().map(|name| registered(name)).collect::<Result<Vec<_>, _>>();
+    let mut candidates = named(&listener.protocols)?;
+    if candidates.is_empty() {
+        candidates = PROTOCOLS.iter().copied().enumerate().collect();
+    }
+    let preferred = named(&listener.prefer)?.into_iter().map(|(_, protocol)| protocol).collect();
+    let detector = Detector::new(candidates.iter().map(|(_, protocol)| *protocol).collect(), preferred);
+    let ports = candidates.into_iter().map(|candidate| Arc::new(of(candidate))).collect();
+    let limit = listener.detect_s.get();
+    // the longest that any of them may be silent: until it is known, the deadlines for a sign-on hold anyway
+    let idle = PROTOCOLS.iter().map(|p| p.limits.idle).max().unwrap_or_default();
+    Ok(port(Speaks::Any(Choice { detector, ports, limit }), PROTOCOLS.len(), idle))
+}
+
+/// The protocol of this name, with its index in the registry.
+fn registered(name: &str) -> Result<(usize, &'static Protocol), StartError> {
+    let found = PROTOCOLS.iter().copied().enumerate().find(|(_, p)| p.name == name);
+    found.ok_or_else(|| StartError(format!("there is no protocol `{name}`; see `navgate protocols`")))
 }
 
 fn open_sink(

@@ -14,7 +14,7 @@ use protocols::session::Handled;
 
 use crate::connection::End;
 use crate::gateway::Gateway;
-use crate::ledger::{Counts, Dropped};
+use crate::ledger::{self, Counts, Dropped};
 
 /// Buckets of `navgate_ack_seconds`: from a fast disk to a cluster that lost a broker.
 const ACK_BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
@@ -82,8 +82,10 @@ impl Telemetry {
     /// The text for a scrape.
     pub(crate) fn render(&self, gateway: &Gateway) -> String {
         let counts = gateway.ledger.snapshot();
-        for (protocol, counts) in PROTOCOLS.iter().zip(&counts) {
-            publish(protocol.name, counts);
+        for (label, counts) in ledger::labels().zip(&counts) {
+            publish(label, counts);
+        }
+        for protocol in PROTOCOLS {
             gauge!("navgate_sessions", "protocol" => protocol.name).set(gateway.sessions.by_protocol(protocol.name) as f64);
         }
         gauge!("navgate_connections").set(gateway.sessions.open() as f64);

@@ -17,6 +17,7 @@
 pub mod command;
 pub mod cursor;
 pub mod desk;
+pub mod detect;
 pub mod event;
 pub mod fault;
 pub mod gps103;

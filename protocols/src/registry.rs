@@ -1,9 +1,11 @@
-//! The protocols, found by name or by what they look like. The list itself stands in `lib.rs`; its laws are tests.
+//! The protocols, found by name; `detect` finds them by what they look like. The list itself stands in `lib.rs`; its laws are
+//! tests.
 
 use std::fmt;
 
 use crate::cursor::{Trace, hex};
 use crate::desk::Confirms;
+use crate::detect::{self, Evidence};
 use crate::fault::Fault;
 use crate::identity::{DeviceId, SessionId};
 use crate::machine::Machine;
@@ -27,6 +29,8 @@ pub struct Protocol {
     pub dialects: &'static [&'static str],
     /// Whether the first bytes of a connection look like it.
     pub probe: fn(&[u8]) -> Probe,
+    /// How far the first bytes of a connection can be read as it; `true`: nothing more will come.
+    pub evidence: fn(&[u8], bool) -> Evidence,
     /// The kinds of commands that it can express, and what the device says to each at best.
     pub commands: &'static [(&'static str, Confirms)],
     /// The parameters that have a name; see [`Wire::parameters`].
@@ -41,6 +45,7 @@ pub struct Protocol {
 pub type ReadDown = fn(&[u8], &Profile, Option<&mut Trace>) -> Result<String, Fault>;
 
 /// What tools do with frames to a device.
+#[derive(Clone, Copy)]
 pub struct Down {
     /// Read one whole raw frame; its message as text, for a person.
     pub read: ReadDown,
@@ -119,6 +124,7 @@ impl Protocol {
             messages,
             dialects,
             probe: W::probe,
+            evidence: detect::evidence::<W>,
             commands: W::COMMANDS,
             parameters: W::parameters,
             open: Machine::<W>::open,
@@ -151,40 +157,8 @@ pub fn find(name: &str) -> Option<&'static Protocol> {
     crate::PROTOCOLS.iter().copied().find(|p| p.name == name)
 }
 
-/// Bytes after which a connection must have shown what it speaks.
+/// A probe is shown no more bytes. What it has not decided then, only a whole frame decides.
 pub const PROBE_WINDOW: usize = 64;
-
-/// What the first bytes say about the protocol.
-#[derive(Debug, Clone, Copy)]
-pub enum Recognised {
-    /// Exactly one protocol says yes, and none is undecided.
-    As(&'static Protocol),
-    /// More bytes are needed; how many protocols are still possible.
-    Undecided(usize),
-    /// None says yes, or several do.
-    No,
-}
-
-/// Ask every protocol about the first bytes of a connection.
-pub fn recognise(head: &[u8]) -> Recognised {
-    let head = &head[..head.len().min(PROBE_WINDOW)];
-    let (mut yes, mut certain, mut open) = (None, 0, 0);
-    for protocol in crate::PROTOCOLS {
-        match (protocol.probe)(head) {
-            Probe::Yes => {
-                yes = Some(*protocol);
-                certain += 1;
-            }
-            Probe::More => open += 1,
-            Probe::No => {}
-        }
-    }
-    match yes {
-        Some(protocol) if certain == 1 && open == 0 => Recognised::As(protocol),
-        _ if open > 0 && head.len() < PROBE_WINDOW => Recognised::Undecided(open),
-        _ => Recognised::No,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use common::{Fixture, fixtures};
 use proptest::prelude::*;
 use protocols::PROTOCOLS;
-use protocols::registry::{PROBE_WINDOW, Protocol, Recognised, recognise};
+use protocols::detect::{Detector, WINDOW};
+use protocols::registry::{PROBE_WINDOW, Protocol};
 use protocols::script::laws::{self, Broken};
 use protocols::script::{Options, Script, run};
 use protocols::wire::Probe;
@@ -88,14 +89,6 @@ fn no_protocol_claims_the_conversation_of_another() {
     }
 }
 
-#[test]
-fn every_protocol_is_recognised() {
-    for protocol in PROTOCOLS {
-        let recognised = |f: &Fixture| matches!(recognise(&f.script.bytes()), Recognised::As(p) if p.name == protocol.name);
-        assert!(of(protocol).any(recognised), "{protocol:?}: none of its conversations is recognised");
-    }
-}
-
 /// Bytes that begin like something real: pieces of conversations with anything between them.
 fn almost_real() -> impl Strategy<Value = Vec<u8>> {
     let real = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 1..200_usize).prop_map(|(which, from, length)| {
@@ -122,9 +115,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_may_be_probed(bytes in almost_real()) {
-        for end in 0..=bytes.len().min(PROBE_WINDOW) {
-            let _ = recognise(&bytes[..end]);
+    fn any_bytes_may_be_recognised(bytes in almost_real()) {
+        let detector = Detector::all();
+        for end in 0..=bytes.len().min(WINDOW) {
+            let _ = (detector.recognise(&bytes[..end], false), detector.recognise(&bytes[..end], true));
         }
     }
 }

@@ -11,7 +11,7 @@ use protocols::script::{Disguise, Heard, Moment, Recording, Script};
 
 use super::tape::Tape;
 use super::{Capture, Outcome};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Speaks};
 use crate::receipts::Token;
 use crate::record::{Frame, Origin};
 
@@ -76,11 +76,22 @@ fn file(path: &Path, script: &Script) -> io::Result<()> {
     file.sync_all()
 }
 
+fn sizes(moments: &[Moment]) -> usize {
+    let size = |moment: &Moment| match &moment.what {
+        Heard::FromDevice(bytes) | Heard::ToDevice(bytes) => bytes.len(),
+        Heard::Remark(_) => 0,
+    };
+    moments.iter().map(size).sum()
+}
+
 fn script(tape: &Tape) -> Result<Script, String> {
     let moments = std::mem::take(&mut *tape.moments.lock());
     let device = tape.device.lock().clone();
-    let protocol = tape.port.protocol;
-    let profile = tape.port.settings.profile(protocol.name, device.as_ref().map(|d| d.as_str()), None);
+    let port = Arc::clone(&tape.port.lock());
+    let Speaks::One(protocol) = port.speaks else {
+        return Err(format!("{} bytes from {} in no protocol that is known; they are in the rejects", sizes(&moments), tape.peer));
+    };
+    let profile = port.settings.profile(protocol.name, device.as_ref().map(|d| d.as_str()), None);
     let anonymise = tape.capture.request.anonymise;
     let from = if anonymise { String::new() } else { format!(" from {}", tape.peer) };
     let mut remarks = vec![format!("captured from a {} device{from}", protocol.name)];
@@ -123,12 +134,13 @@ pub(super) fn publish(gateway: &Gateway, capture: &Capture) {
             };
             let origin = Origin {
                 gateway: &gateway.id,
-                protocol: tape.port.index,
+                protocol: tape.port.lock().index,
                 session: tape.session,
                 epoch: 0,
                 peer: tape.peer,
                 received_at: at,
                 device: device.as_ref(),
+                guess: None,
             };
             let frame = Frame { capture: capture.id, direction, bytes };
             let count = tape.sent.fetch_add(1, Ordering::Relaxed);

@@ -45,7 +45,8 @@ pub(super) struct Tape {
     pub(super) capture: Arc<Capture>,
     pub(super) session: SessionId,
     pub(super) peer: SocketAddr,
-    pub(super) port: Arc<Port>,
+    /// One of its protocol, once that is recognised.
+    pub(super) port: Mutex<Arc<Port>>,
     /// The device was known before the first of these bytes.
     pub(super) late: bool,
     pub(super) device: Mutex<Option<DeviceId>>,
@@ -102,6 +103,7 @@ impl Tap {
         self.room = 0;
         for tape in &self.tapes {
             *tape.device.lock() = whose.device.cloned();
+            whose.port.clone_into(&mut tape.port.lock());
         }
         let known = self.tapes.len();
         self.join(captures, whose, before.is_empty());
@@ -130,7 +132,7 @@ impl Tap {
                 capture: Arc::clone(&capture),
                 session: whose.session,
                 peer: whose.peer,
-                port: Arc::clone(whose.port),
+                port: Mutex::new(Arc::clone(whose.port)),
                 late: late && whose.device.is_some(),
                 device: Mutex::new(whose.device.cloned()),
                 moments: Mutex::default(),

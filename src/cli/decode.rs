@@ -13,13 +13,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use protocols::PROTOCOLS;
 use protocols::cursor::unhex;
+use protocols::detect::{Detector, Recognised};
 use protocols::identity::DeviceId;
-use protocols::registry::{self, Protocol, Recognised};
+use protocols::registry::{self, Protocol};
 use protocols::script::unescape;
 use protocols::time::Timestamp;
 use protocols::wire::Probe;
 
-use walk::{Piece, walk};
+use walk::{Piece, walk, walk_down};
 
 /// Longer than any protocol waits for more bytes before it decides with what it has.
 const QUIET: Duration = Duration::from_secs(60);
@@ -41,6 +42,9 @@ pub(crate) struct DecodeArgs {
     /// The device that the connection belongs to, for frames that do not say it
     #[arg(long, value_name = "ID")]
     device: Option<String>,
+    /// BYTES go to the device: commands and acknowledgements, also of other servers
+    #[arg(long, conflicts_with = "device")]
+    down: bool,
     /// One JSON object a frame instead of tables
     #[arg(long)]
     json: bool,
@@ -54,7 +58,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long, conflicts_with = "hex")]
     text: bool,
     /// Answer requests, one JSON object a line, from the standard input
-    #[arg(long, conflicts_with_all = ["bytes", "protocol", "device", "json", "explain", "hex", "text"])]
+    #[arg(long, conflicts_with_all = ["bytes", "protocol", "device", "down", "json", "explain", "hex", "text"])]
     jsonl: bool,
 }
 
@@ -105,8 +109,13 @@ fn decode(args: &DecodeArgs) -> Result<bool, Failure> {
     if bytes.is_empty() {
         return Err(Failure::Usage("there are no bytes".into()));
     }
-    let protocol = known.map_or_else(|| recognised(&bytes, args.explain, PROTOCOLS), Ok)?;
-    let heard = walk(protocol, device.as_ref(), &bytes, now());
+    let heard = if args.down {
+        let protocol = known.map_or_else(|| recognised_down(&bytes, PROTOCOLS), Ok)?;
+        walk_down(protocol, &bytes)
+    } else {
+        let protocol = known.map_or_else(|| recognised(&bytes, args.explain, PROTOCOLS), Ok)?;
+        walk(protocol, device.as_ref(), &bytes, now())
+    };
     let whole = !heard.pieces.iter().any(Piece::is_refused);
     let mut out = anstream::AutoStream::auto(io::stdout().lock());
     let written = if args.json {
@@ -134,7 +143,7 @@ fn named(name: &str) -> Result<&'static Protocol, Failure> {
 /// The protocol that the first bytes show. Where they do not, because they are damaged or few, the only one that can make
 /// something of them.
 fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
-    if let Recognised::As(protocol) = registry::recognise(bytes) {
+    if let Recognised::As(protocol) = Detector::all().recognise(bytes, true) {
         return Ok(protocol);
     }
     let only = |fits: &dyn Fn(&'static Protocol) -> bool| {
@@ -149,14 +158,42 @@ fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]
         explained && (0..heard.pieces.len()).filter_map(repair).any(|repair| repair.piece.is_some())
     };
     if let Some(protocol) = only(&readable).or_else(|| only(&possible)).or_else(|| only(&repairable)) {
-        let _ = writeln!(io::stderr(), "navgate decode: taken for {}; --protocol NAME says otherwise", protocol.name);
-        return Ok(protocol);
+        return Ok(taken_for(protocol));
     }
     let names: Vec<_> = among.iter().filter(|p| possible(p)).map(|p| p.name).collect();
-    let may =
-        if names.is_empty() { "it looks like none that is known".to_owned() } else { format!("it may be {}", names.join(", ")) };
+    let told = match Detector::new(among.to_vec(), Vec::new()).recognise(bytes, true) {
+        Recognised::No(why) if names.is_empty() => why.to_string(),
+        _ if names.is_empty() => "it looks like none that is known".to_owned(),
+        _ => format!("it may be {}", names.join(", ")),
+    };
+    Err(unrecognised(&told))
+}
+
+/// The only protocol whose gateways could have said this to a device, whole or at least its first frame.
+fn recognised_down(bytes: &[u8], among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
+    let read = |p: &&'static Protocol| walk_down(p, bytes).pieces;
+    let whole = |p: &&'static Protocol| !read(p).iter().any(Piece::is_refused);
+    let begun = |p: &&'static Protocol| read(p).first().is_some_and(|piece| !piece.is_refused());
+    let fitting = |fits: &dyn Fn(&&'static Protocol) -> bool| among.iter().copied().filter(fits).collect::<Vec<_>>();
+    let mut found = fitting(&whole);
+    if found.is_empty() {
+        found = fitting(&begun);
+    }
+    match found[..] {
+        [protocol] => Ok(taken_for(protocol)),
+        [] => Err(unrecognised("no protocol has such a frame to a device")),
+        _ => Err(unrecognised(&format!("it may be {}", found.iter().map(|p| p.name).collect::<Vec<_>>().join(", ")))),
+    }
+}
+
+fn taken_for(protocol: &'static Protocol) -> &'static Protocol {
+    let _ = writeln!(io::stderr(), "navgate decode: taken for {}; --protocol NAME says otherwise", protocol.name);
+    protocol
+}
+
+fn unrecognised(told: &str) -> Failure {
     let hint = "say which with --protocol NAME (`navgate protocols` lists them), and how BYTES is written with --hex or --text";
-    Err(Failure::Input(format!("the protocol cannot be told from these bytes: {may}; {hint}")))
+    Failure::Input(format!("the protocol cannot be told from these bytes: {told}; {hint}"))
 }
 
 /// How bytes are written down.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::Config;
 use super::reader::{Findings, suggest};
-use super::sections::Listener;
+use super::sections::{AUTO, Listener};
 use super::value::{OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 /// Shorter ones can be guessed; `openssl rand -hex 16` gives 32 characters.
@@ -80,11 +80,12 @@ fn check_listener(path: &str, listener: &Listener, known: &Known, findings: &mut
     }
     let name = listener.protocol.as_str();
     if !findings.is_set(&key("protocol")) {
-        findings.wrong(&key("protocol"), "it is missing", suggest("", known.names()));
-    } else if !known.names().any(|known| known == name) {
-        let fix = suggest(name, known.names());
+        findings.wrong(&key("protocol"), "it is missing", suggest("", known.names().chain([AUTO])));
+    } else if !listener.detects() && !known.names().any(|known| known == name) {
+        let fix = suggest(name, known.names().chain([AUTO]));
         findings.wrong(&key("protocol"), format!("there is no protocol `{name}`"), fix);
     }
+    check_detection(path, listener, known, findings);
     match (listener.proxy, listener.trusted.is_empty()) {
         (ProxyMode::Off, false) => {
             findings.wrong(&key("trusted"), "nobody sends a PROXY header here", "set proxy = \"required\", or leave `trusted` out");
@@ -101,6 +102,33 @@ fn check_listener(path: &str, listener: &Listener, known: &Known, findings: &mut
     if prefix.len() > MAX_DEVICE_PREFIX || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
         let fix = format!("write at most {MAX_DEVICE_PREFIX} printable ASCII characters without blanks");
         findings.wrong(&key("device_prefix"), format!("`{prefix}` cannot stand in a device id"), fix);
+    }
+}
+
+/// What only a listener that recognises protocols has.
+fn check_detection(path: &str, listener: &Listener, known: &Known, findings: &mut Findings) {
+    let key = |name: &str| format!("{path}.{name}");
+    for (list, names) in [("protocols", &listener.protocols), ("prefer", &listener.prefer)] {
+        for (n, name) in names.iter().enumerate() {
+            if !known.names().any(|known| known == name) {
+                findings.wrong(&key(list), format!("there is no protocol `{name}`"), suggest(name, known.names()));
+            } else if names.iter().take(n).any(|before| before == name) {
+                findings.wrong(&key(list), format!("`{name}` stands there twice"), "leave it out once");
+            }
+        }
+    }
+    let among = |name: &String| listener.protocols.is_empty() || listener.protocols.contains(name);
+    if let Some(name) = listener.prefer.iter().find(|name| !among(name)) {
+        findings.wrong(&key("prefer"), format!("`{name}` is not among `protocols`"), "add it there, or leave it out here");
+    }
+    let unused = [
+        ("protocols", !listener.protocols.is_empty()),
+        ("prefer", !listener.prefer.is_empty()),
+        ("detect_s", listener.detect_s != Listener::default().detect_s),
+    ];
+    for (name, _) in unused.into_iter().filter(|(_, set)| *set && !listener.detects()) {
+        let fix = format!("set protocol = \"{AUTO}\", or leave `{name}` out");
+        findings.wrong(&key(name), "nothing is recognised here: the protocol is given", fix);
     }
 }
 

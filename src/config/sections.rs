@@ -44,6 +44,9 @@ fn host_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
+/// Instead of a protocol's name: the first bytes of each connection show which it is.
+pub(super) const AUTO: &str = "auto";
+
 const MIB: u64 = 1024 * 1024;
 
 /// Longest time that a person may mean: a day, in seconds.
@@ -62,8 +65,14 @@ section! {
     struct Listener {
         /// Where to listen; it has to be given.
         address: SocketAddr = loopback(0);
-        /// Registry name of the protocol; it has to be given.
+        /// Registry name of the protocol, or [`AUTO`]; it has to be given.
         protocol: String = String::new();
+        /// Those that [`AUTO`] may recognise; none: all.
+        protocols: Vec<String> = Vec::new();
+        /// Which of them is taken where bytes alone do not decide, the first that is possible.
+        prefer: Vec<String> = Vec::new();
+        /// From a connection's first byte until it must be recognised.
+        detect_s: Seconds = Seconds(5), in 1..=60;
         /// Whether connections begin with a PROXY header.
         proxy: ProxyMode = ProxyMode::Off;
         /// Who may send such a header.
@@ -202,5 +211,12 @@ section! {
         level: LogLevel = LogLevel::Info;
         /// How it looks.
         format: LogFormat = LogFormat::Text;
+    }
+}
+
+impl Listener {
+    /// Whether the first bytes of a connection show which protocol it speaks.
+    pub(crate) fn detects(&self) -> bool {
+        self.protocol == AUTO
     }
 }

@@ -117,8 +117,10 @@ fn the_deployed_file_holds_the_defaults() {
     assert_eq!(findings.verdict(), Ok(Vec::new()));
     let listeners = std::mem::take(&mut config.listeners);
     assert_eq!(config, Config::default());
-    // the key that the first listener has for the sake of the list only
-    assert_eq!(listeners[0].device_prefix, Listener::default().device_prefix);
+    // the keys that the first listener has for the sake of the list only
+    let (first, default) = (&listeners[0], Listener::default());
+    assert_eq!(first.device_prefix, default.device_prefix);
+    assert_eq!((&first.protocols, &first.prefer, first.detect_s), (&default.protocols, &default.prefer, default.detect_s));
 }
 
 #[test]
@@ -244,14 +246,24 @@ level = 'loud'
 #[test]
 fn refuses_what_does_not_fit_together() {
     let second = |rest: &str| format!("[[listener]]\naddress = '127.0.0.1:7000'\nprotocol = 'gt06'\n{rest}\n");
+    let auto = |rest: &str| format!("[[listener]]\naddress = '127.0.0.1:7000'\nprotocol = 'auto'\n{rest}\n");
     for (more, what) in [
         ("[[listener]]\n".to_owned(), "listener[1].address: it is missing"),
-        ("[[listener]]\n".to_owned(), "listener[1].protocol: it is missing; there are gps103, gt06, jt808"),
+        ("[[listener]]\n".to_owned(), "listener[1].protocol: it is missing; there are auto, gps103, gt06, jt808"),
         (second("") + &second(""), "listener[2].address: `127.0.0.1:7000` is taken by listener[1].address"),
         (second("") + "[agent]\naddress = '0.0.0.0:7000'", "agent.address: `0.0.0.0:7000` is taken by listener[1].address"),
         (second("proxy = 'required'"), "listener[1].trusted: nobody may send a PROXY header"),
         (second("proxy = 'optional'"), "listener[1].trusted: nobody may send a PROXY header"),
         (second("proxy = 'required'\ntrusted = ['10.0.0.1/33']"), "`10.0.0.1/33` is no network"),
+        (
+            second("prefer = ['gt06']"),
+            "listener[1].prefer: nothing is recognised here: the protocol is given; set protocol = \"auto\"",
+        ),
+        (second("detect_s = 6"), "listener[1].detect_s: nothing is recognised here"),
+        (auto("protocols = ['gt60']"), "listener[1].protocols: there is no protocol `gt60`; did you mean `gt06`?"),
+        (auto("prefer = ['gt06', 'gt06']"), "listener[1].prefer: `gt06` stands there twice"),
+        (auto("protocols = ['gt06']\nprefer = ['jt808']"), "listener[1].prefer: `jt808` is not among `protocols`"),
+        (auto("detect_s = 61"), "listener[1].detect_s: 61 is out of range"),
         (second("device_prefix = 'a b'"), "listener[1].device_prefix: `a b` cannot stand in a device id"),
         (second("idle_s = 5"), "listener[1].idle_s: 5 is out of range"),
         ("[gateway]\nid = ''".to_owned(), "gateway.id: `` cannot name an instance"),

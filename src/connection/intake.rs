@@ -120,6 +120,7 @@ impl Connection {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
+        self.give_up_detection(now);
         // whole frames for which there was no room are not half received; they count as dropped
         let rest = if self.paused { Vec::new() } else { std::mem::take(&mut self.rest) };
         SCRATCH.with_borrow_mut(|scratch| {
@@ -136,7 +137,7 @@ impl Connection {
     }
 
     /// Do what a turn asks for.
-    fn apply(&mut self, now: Now, scratch: &mut Scratch) {
+    pub(super) fn apply(&mut self, now: Now, scratch: &mut Scratch) {
         let Scratch { turn, value, out, .. } = scratch;
         if turn.identified && self.connected.is_none() {
             self.identify(now, turn, out);
@@ -166,7 +167,7 @@ impl Connection {
             };
             self.leave(end, now);
         } else if self.connected.is_none() && self.rejects.total >= REJECTS_UNIDENTIFIED && self.stage == Stage::Open {
-            info!(peer = %self.peer, protocol = self.port.protocol.name, "closed: {REJECTS_UNIDENTIFIED} undecodable frames and no sign-on");
+            info!(peer = %self.peer, protocol = self.port.label(), "closed: {REJECTS_UNIDENTIFIED} undecodable frames and no sign-on");
             self.leave(End::Garbage, now);
         }
     }
@@ -244,7 +245,7 @@ impl Connection {
     }
 
     fn count_fault(&self, fault: &Fault) {
-        debug!(session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, "{fault}");
+        debug!(session = %self.id, peer = %self.peer, protocol = self.port.label(), "{fault}");
         self.gateway.ledger.count(self.port.index, |c| c.faults[fault.kind.index()] += 1);
     }
 
@@ -262,6 +263,7 @@ impl Connection {
         let origin = Origin {
             gateway: &self.gateway.id,
             protocol: self.port.index,
+            guess: self.guess,
             session: self.id,
             epoch: self.connected.as_ref().map_or(0, |c| c.epoch),
             peer: self.peer,
@@ -302,7 +304,7 @@ impl Connection {
         let claim = Claim {
             device: &device,
             session: self.id,
-            protocol: self.port.protocol.name,
+            protocol: self.port.label(),
             peer: self.peer,
             utc: now.utc,
             uptime: now.uptime,
@@ -313,7 +315,7 @@ impl Connection {
                 if replaced {
                     self.gateway.telemetry.takeover("reconnect");
                 }
-                info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, epoch = connected.epoch, "signed on");
+                info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.label(), epoch = connected.epoch, "signed on");
                 if let Some(state) = self.gateway.sessions.recall(&device) {
                     self.session.restore(state);
                 }
@@ -335,7 +337,7 @@ impl Connection {
 
     /// A device that may not connect.
     fn turn_away(&mut self, device: &DeviceId, now: Now, turn: &mut Turn, out: &mut Outgoing) {
-        info!(%device, peer = %self.peer, protocol = self.port.protocol.name, "not among the devices that may connect");
+        info!(%device, peer = %self.peer, protocol = self.port.label(), "not among the devices that may connect");
         let receipt = turn.receipt;
         // the sign-on is the frame that is rejected
         turn.clear();

@@ -5,6 +5,7 @@
 //! not yet taken by the store is kept.
 
 mod capture;
+mod detect;
 mod downward;
 mod intake;
 
@@ -19,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use protocols::identity::SessionId;
-use protocols::session::{Delivery, Opening, Outgoing, Session, Turn};
+use protocols::session::{Delivery, Outgoing, Session, Turn};
 use protocols::time::Now;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -67,13 +68,15 @@ pub(crate) enum End {
     Slow,
     /// Too much that cannot be decoded before any sign-on.
     Garbage,
+    /// Its first bytes show none of the protocols that are served there.
+    Unrecognised,
     /// No PROXY header, a bad one, or one that is not trusted.
     Proxy,
 }
 
 impl End {
     /// Every reason, in declaration order.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Device,
         Self::Error,
         Self::Replaced,
@@ -86,6 +89,7 @@ impl End {
         Self::Unidentified,
         Self::Slow,
         Self::Garbage,
+        Self::Unrecognised,
         Self::Proxy,
     ];
 
@@ -104,6 +108,7 @@ impl End {
             Self::Unidentified => "unidentified",
             Self::Slow => "slow",
             Self::Garbage => "garbage",
+            Self::Unrecognised => "unrecognised",
             Self::Proxy => "proxy",
         }
     }
@@ -131,6 +136,8 @@ thread_local! {
 enum Stage {
     /// The PROXY header comes first.
     Proxy,
+    /// The first bytes show what is spoken.
+    Detect,
     /// Frames and acknowledgements.
     Open,
     /// No more frames are taken; what is in flight is waited for until then.
@@ -147,6 +154,7 @@ pub(crate) struct Connection {
     /// The device's own address, as far as known.
     peer: SocketAddr,
     id: SessionId,
+    /// See [`detect`] for what stands here before the protocol is known.
     session: Box<dyn Session>,
     control: Arc<Control>,
     connected: Option<Arc<Connected>>,
@@ -164,6 +172,8 @@ pub(crate) struct Connection {
     /// There only while somebody captures.
     tap: Option<Box<Tap>>,
     rejects: RejectLimit,
+    /// What its bytes look like, if they were not recognised.
+    guess: Option<&'static str>,
     /// Unsent bytes.
     outbox: Vec<u8>,
     outbox_since: Duration,
@@ -171,6 +181,8 @@ pub(crate) struct Connection {
     timed: Option<(usize, Duration)>,
     accepted: Duration,
     received: Duration,
+    /// Bytes of `rest` that do not show the protocol, and when the first of them came.
+    looked: Option<(usize, Duration)>,
     discarded: bool,
     sleep: Pin<Box<Sleep>>,
 }
@@ -178,12 +190,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Take over an accepted socket.
     pub(crate) fn new(gateway: Arc<Gateway>, port: Arc<Port>, stream: TcpStream, peer: SocketAddr, id: SessionId) -> Self {
-        let opening = Opening { session: id, settings: Arc::clone(&port.settings), device: None };
-        let session = (port.protocol.open)(opening);
+        let session = detect::open(&port, id);
         let control = Arc::new(Control::default());
         gateway.sessions.opened(id, &control);
         let now = clock::uptime();
-        let stage = if port.proxy == ProxyMode::Off { Stage::Open } else { Stage::Proxy };
+        let stage = if port.proxy == ProxyMode::Off { detect::first_stage(&port) } else { Stage::Proxy };
         let first = now + gateway.limits.proxy_header.min(gateway.limits.identify);
         Self {
             stream,
@@ -202,11 +213,13 @@ impl Connection {
             downward: None,
             tap: None,
             rejects: RejectLimit::default(),
+            guess: None,
             outbox: Vec::new(),
             outbox_since: now,
             timed: None,
             accepted: now,
             received: now,
+            looked: None,
             discarded: false,
             sleep: Box::pin(tokio::time::sleep_until(clock::instant(first).into())),
             gateway,
@@ -216,7 +229,7 @@ impl Connection {
 
     /// Serve it to its end.
     pub(crate) async fn run(mut self) {
-        debug!(session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, "connected");
+        debug!(session = %self.id, peer = %self.peer, protocol = self.port.label(), "connected");
         let end = poll_fn(|cx| self.poll(cx)).await;
         self.wind_up(end);
     }
@@ -232,10 +245,10 @@ impl Connection {
         self.gateway.telemetry.connection_ended(end);
         match device {
             Some(device) => {
-                info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, reason = end.label(), "signed off");
+                info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.label(), reason = end.label(), "signed off");
             }
             None => {
-                debug!(session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, reason = end.label(), "closed")
+                debug!(session = %self.id, peer = %self.peer, protocol = self.port.label(), reason = end.label(), "closed")
             }
         }
     }
@@ -261,6 +274,10 @@ impl Connection {
                 Poll::Ready(Err(e)) => return Poll::Ready(self.broken(&e)),
                 Poll::Ready(Ok(())) => progress = true,
                 Poll::Pending => {}
+            }
+            if self.stage == Stage::Detect && self.looked.is_some() && now.uptime >= self.undetected_until() {
+                self.decide(now);
+                progress = true;
             }
             if let Some(due) = self.overdue(now) {
                 self.leave(due, now);
@@ -355,7 +372,7 @@ impl Connection {
     /// Read and let the session work, if there is room for what it may say.
     fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<io::Result<()>> {
         let discarding = matches!(self.stage, Stage::Discarding(..));
-        let reading = matches!(self.stage, Stage::Proxy | Stage::Open)
+        let reading = matches!(self.stage, Stage::Proxy | Stage::Detect | Stage::Open)
             && !self.paused
             && self.outbox.len() < self.gateway.limits.outbox_bytes;
         if self.eof.is_some() || !(reading || discarding) {
@@ -419,6 +436,9 @@ impl Connection {
                 self.tapped(Direction::Up, &input[used..], now);
             }
         }
+        if self.stage == Stage::Detect {
+            used += self.detect(&input[used..], false, now, scratch);
+        }
         if self.stage == Stage::Open {
             used += self.process(&input[used..], now, scratch);
         }
@@ -432,11 +452,11 @@ impl Connection {
                 if let Header::Proxied { src, .. } = header {
                     self.peer = src;
                 }
-                self.stage = Stage::Open;
+                self.stage = detect::first_stage(&self.port);
                 used
             }
             Parsed::None if self.port.proxy == ProxyMode::Optional => {
-                self.stage = Stage::Open;
+                self.stage = detect::first_stage(&self.port);
                 0
             }
             Parsed::More => 0,
@@ -447,14 +467,14 @@ impl Connection {
     }
 
     fn refuse_proxy(&mut self, reason: &str, now: Now) -> usize {
-        info!(peer = %self.peer, protocol = self.port.protocol.name, "connection refused: {reason}");
+        info!(peer = %self.peer, protocol = self.port.label(), "connection refused: {reason}");
         self.leave(End::Proxy, now);
         0
     }
 
     /// A takeover or a drain asked for an end.
     fn obey(&mut self) {
-        if let (Stage::Proxy | Stage::Open, Some(order)) = (self.stage, self.control.order()) {
+        if let (Stage::Proxy | Stage::Detect | Stage::Open, Some(order)) = (self.stage, self.control.order()) {
             let end = match order {
                 Order::Replaced => End::Replaced,
                 Order::Drain => End::Drain,
@@ -469,18 +489,21 @@ impl Connection {
             End::Clone => CLONE_WAIT,
             _ => self.gateway.limits.close,
         };
-        if matches!(self.stage, Stage::Proxy | Stage::Open) {
+        if matches!(self.stage, Stage::Proxy | Stage::Detect | Stage::Open) {
             let device = self.connected.as_ref().and_then(|_| self.session.device_id()).cloned();
             self.return_errands(device.as_ref());
         }
         self.stage = match self.stage {
-            Stage::Proxy | Stage::Open => Stage::Settling(end, now.uptime + limit),
+            Stage::Proxy | Stage::Detect | Stage::Open => Stage::Settling(end, now.uptime + limit),
             Stage::Settling(first, _) | Stage::Discarding(first, _) => Stage::Discarding(first, now.uptime),
         };
     }
 
     /// Move on through the end of a connection.
     fn poll_stage(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<End> {
+        if self.stage == Stage::Detect && self.eof.is_some() {
+            self.decide(now);
+        }
         if self.stage == Stage::Open && self.eof.is_some() && !self.paused && self.backlog.is_none() {
             self.leave(End::Device, now);
         } else if self.eof.is_some() && self.stage == Stage::Proxy {
@@ -505,8 +528,8 @@ impl Connection {
         debug!(session = %self.id, peer = %self.peer, "connection broken: {error}");
         match self.stage {
             Stage::Settling(end, _) | Stage::Discarding(end, _) => end,
-            Stage::Proxy | Stage::Open if self.eof.is_some() => End::Device,
-            Stage::Proxy | Stage::Open => End::Error,
+            Stage::Proxy | Stage::Detect | Stage::Open if self.eof.is_some() => End::Device,
+            Stage::Proxy | Stage::Detect | Stage::Open => End::Error,
         }
     }
 
@@ -524,7 +547,9 @@ impl Connection {
         let limits = &self.gateway.limits;
         match self.stage {
             Stage::Proxy if passed(self.accepted, limits.proxy_header) => Some(End::Proxy),
-            Stage::Open if self.connected.is_none() && !self.holding() && passed(self.accepted, limits.identify) => {
+            Stage::Detect | Stage::Open
+                if self.connected.is_none() && !self.holding() && passed(self.accepted, limits.identify) =>
+            {
                 Some(End::Unidentified)
             }
             Stage::Open if self.eof.is_some_and(|at| passed(at, limits.close)) => Some(End::Device),
@@ -539,6 +564,7 @@ impl Connection {
         let limits = &self.gateway.limits;
         let due = match self.stage {
             Stage::Proxy => self.accepted + limits.proxy_header,
+            Stage::Detect => return self.undetected_until(),
             Stage::Settling(_, until) | Stage::Discarding(_, until) => return until,
             Stage::Open if self.connected.is_none() && !self.holding() => self.accepted + limits.identify,
             Stage::Open => self.received + self.port.idle,

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 use super::disk::{self, Disk, Handle, OsDisk};
 use super::*;
 
+/// What the fuzzer asserts.
+#[path = "../../fuzz/laws/journal.rs"]
+mod law;
+
 /// Longer than any of this takes on a busy machine; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -534,4 +538,13 @@ fn an_append_is_refused_when_the_commit_thread_is_gone() {
     let (journal, _) = Journal::open(Options::new(root.path()), Box::new(Panics)).unwrap();
     journal.append("orders", b"1", 1).unwrap();
     wait_for("the end", || journal.append("orders", b"2", 2) == Err(Refused::Closed));
+}
+
+#[test]
+fn everything_that_the_fuzzer_keeps_passes() {
+    let root = tempfile::tempdir().unwrap();
+    let corpus = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/journal")).unwrap();
+    let kept: Vec<_> = corpus.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    kept.iter().for_each(|bytes| law::check(&root.path().join("journal"), bytes));
+    assert!(!kept.is_empty());
 }

@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 use super::{Header, MAX_HEADER, Parsed, parse, v1, v2};
 
+/// What the fuzzer asserts.
+#[path = "../../fuzz/laws/proxy.rs"]
+mod law;
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -254,6 +258,14 @@ fn agrees_with_the_collected_vectors() {
         seen += 1;
     }
     assert!(seen > 0, "the collection is empty");
+}
+
+#[test]
+fn everything_that_the_fuzzer_keeps_passes() {
+    let corpus = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/proxy")).unwrap();
+    let kept: Vec<_> = corpus.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    kept.iter().for_each(|bytes| law::check(bytes));
+    assert!(!kept.is_empty());
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use crate::harness::schema::assert_record;
 use crate::harness::unique;
 
 /// The conversations by the configuration that they need.
-fn by_configuration() -> BTreeMap<String, Vec<Fixture>> {
+pub(crate) fn by_configuration() -> BTreeMap<String, Vec<Fixture>> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
     for fixture in playable() {
         let profiles = serde_json::to_string(&fixture.script.profiles).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Kafka comes from `tests/kafka/broker`. `tests/run` starts one for all; alone, `cargo test --test e2e` starts its own.
 
+mod auto;
 mod balancer;
 mod capture;
 mod conversations;

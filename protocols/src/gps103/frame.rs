@@ -49,8 +49,8 @@ pub(super) fn probe(head: &[u8]) -> Probe {
     let digits = digits(head);
     match head.get(digits) {
         None if digits <= *ID_DIGITS.end() => Probe::More,
-        // without the `;` it could be the identity line of anybody
-        Some(b';') if digits == IMEI => Probe::Yes,
+        // a number alone is in many a line of others: the whole frame has to be there, and to be the first
+        Some(b';') if digits == IMEI => Probe::More,
         Some(_) if digits == 0 || ID_DIGITS.contains(&digits) => probe_mark(head.get(digits..).unwrap_or_default()),
         _ => Probe::No,
     }
@@ -389,12 +389,13 @@ mod tests {
     #[test]
     fn probes() {
         let prefixes = |text: &str| (0..=text.len()).map(|n| probe(&text.as_bytes()[..n])).collect::<Vec<_>>();
-        for text in [format!("##,imei:{ID},"), format!("\r\nimei:{ID},"), format!("{ID}imei:{ID},"), format!("{ID};")] {
+        for text in [format!("##,imei:{ID},"), format!("\r\nimei:{ID},"), format!("{ID}imei:{ID},")] {
             let told = prefixes(&text);
             let (last, before) = told.split_last().unwrap();
             assert_eq!(*last, Probe::Yes, "{text}");
             assert!(before.iter().all(|p| *p == Probe::More), "{text}: {before:?}");
         }
+        assert!(prefixes(&format!("{ID};")).iter().all(|p| *p == Probe::More));
         for text in ["#imei:", "##imei", "imei=1", "1,", "*HQ", "xx", "123456789;", "123456789012345678", "123456789012345\r"] {
             assert_eq!(probe(text.as_bytes()), Probe::No, "{text}");
         }

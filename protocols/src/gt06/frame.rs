@@ -41,10 +41,12 @@ const UNRELIABLE_KIND: u8 = 0x95;
 
 const END: [u8; 2] = [0x0D, 0x0A];
 
-/// Look at the first bytes of a connection.
+/// Look at the first bytes of a connection. The marks are the letters `xx` and `yy`: only with a type that has a layout are they
+/// enough, else a whole frame has to follow.
 pub(super) fn probe(head: &[u8]) -> Probe {
     match head {
-        [0x78, 0x78, _, _, ..] | [0x79, 0x79, _, _, ..] => Probe::Yes,
+        [0x78, 0x78, _, kind, ..] if is_known(BASIC, *kind) || !matches!(topin::size(head), Size::No) => Probe::Yes,
+        [0x79, 0x79, _, _, kind, ..] if is_known(EXTENDED, *kind) => Probe::Yes,
         [] | [0x78 | 0x79] | [0x78, 0x78, ..] | [0x79, 0x79, ..] => Probe::More,
         _ => Probe::No,
     }
@@ -316,7 +318,11 @@ mod tests {
     fn probes() {
         assert_eq!(probe(&[0x78]), Probe::More);
         assert_eq!(probe(&[0x78, 0x78, 5]), Probe::More);
-        assert_eq!(probe(&[0x79, 0x79, 0, 8]), Probe::Yes);
+        assert_eq!(probe(&[0x79, 0x79, 0, 8]), Probe::More);
+        assert_eq!(probe(&[0x79, 0x79, 0, 8, 0x94]), Probe::Yes);
+        assert_eq!(probe(b"\x78\x78\x05\x01"), Probe::Yes);
+        assert_eq!(probe(b"\x78\x78\x0d\x17"), Probe::Yes); // Topin
+        assert_eq!(probe(b"xximei:"), Probe::More);
         assert_eq!(probe(&[0x78, 0x79]), Probe::No);
         assert_eq!(probe(b"*HQ"), Probe::No);
     }

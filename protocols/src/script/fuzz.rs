@@ -4,6 +4,9 @@ use super::laws::{self, Broken};
 use super::parse::{Action, Script};
 use super::run::{Feed, Options, run};
 use super::write::{check, update};
+use crate::cursor::Trace;
+use crate::detect::{Detector, Recognised};
+use crate::profile::Profile;
 use crate::registry::Protocol;
 
 /// Bytes from anywhere against these protocols, with a device that is known and with none: whole, byte by byte, and in
@@ -55,6 +58,67 @@ pub fn fuzz_script(protocols: &[&Protocol], text: &str) -> Result<(), Broken> {
     Ok(())
 }
 
+/// Bytes from anywhere as the first of a connection, whole and in pieces as long as the first byte says: the same answer, in the
+/// end one of two, and a refusal can be told.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn fuzz_detection(protocols: &[&'static Protocol], data: &[u8]) -> Result<(), Broken> {
+    let Some((piece, bytes)) = data.split_first() else { return Ok(()) };
+    let preferred = if piece % 2 == 0 { protocols.to_vec() } else { Vec::new() };
+    let detector = Detector::new(protocols.to_vec(), preferred);
+    let piece = usize::from(*piece).max(1);
+    let mut known = 0;
+    let mut in_pieces = Recognised::Undecided;
+    while matches!(in_pieces, Recognised::Undecided) && known < bytes.len() {
+        let end = bytes.len().min(known + piece);
+        in_pieces = detector.recognise_from(bytes.get(..end).unwrap_or(bytes), known, false);
+        known = end;
+    }
+    let whole = detector.recognise(bytes, false);
+    let told = |said: &Recognised| match said {
+        Recognised::As(protocol) => protocol.name,
+        Recognised::Undecided => "undecided",
+        Recognised::No(_) => "no",
+    };
+    if told(&whole) != told(&in_pieces) {
+        return Err(format!("whole {}, in pieces of {piece} {}", told(&whole), told(&in_pieces)));
+    }
+    match detector.recognise(bytes, true) {
+        Recognised::Undecided => Err("undecided in the end".into()),
+        Recognised::No(_) if matches!(whole, Recognised::As(_)) => Err("recognised, and then not".into()),
+        Recognised::As(protocol) if !matches!(whole, Recognised::Undecided) && told(&whole) != protocol.name => {
+            Err(format!("{}, and in the end {protocol:?}", told(&whole)))
+        }
+        Recognised::No(why) if why.rulings.len() != protocols.len() || why.to_string().is_empty() => Err(format!("{why:?}")),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes from anywhere as a frame to a device: they are read or refused, and the fields that are shown lie within what was read.
+///
+/// # Errors
+/// What does not hold, in words.
+pub fn fuzz_downlink(protocols: &[&Protocol], data: &[u8]) -> Result<(), Broken> {
+    for protocol in protocols {
+        let mut trace = Trace::default();
+        let traced = (protocol.down.read)(data, &Profile::default(), Some(&mut trace));
+        let plain = (protocol.down.read)(data, &Profile::default(), None);
+        if traced != plain {
+            return Err(format!("{protocol:?}: {traced:?} with a trace, {plain:?} without"));
+        }
+        let content = if trace.content.is_empty() { data.len() } else { trace.content.len() };
+        let outside = trace.fields.iter().find(|f| f.span.start > f.span.end || f.span.end > content);
+        if let (Ok(_), Some(field)) = (&traced, outside) {
+            return Err(format!("{protocol:?}: {field:?} lies outside of {content} bytes"));
+        }
+        let Some((form, content)) = data.split_first() else { continue };
+        let mut sealed = Vec::new();
+        (protocol.down.seal)(*form, content, &mut sealed);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{text_of, toy};
@@ -73,6 +137,24 @@ mod tests {
     fn the_session_target_finds_a_flaw() {
         let broken = fuzz_session(&[&toy::SPLITTING], b"\x01garbage").unwrap_err();
         assert!(broken.contains("byte by byte"), "{broken}");
+    }
+
+    #[test]
+    fn the_detection_target_runs() {
+        let bytes = [vec![3], toy::frame(toy::LOGIN, b"7"), b"junk".to_vec(), toy::position(1, 2), vec![2, 60]].concat();
+        for end in 0..=bytes.len() {
+            fuzz_detection(&[&toy::TOY], &bytes[..end]).unwrap();
+            fuzz_detection(crate::PROTOCOLS, &bytes[..end]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_downlink_target_runs() {
+        for (protocol, frame) in crate::PROTOCOLS.iter().flat_map(|p| (p.down.samples)().into_iter().map(move |f| (p, f))) {
+            for end in 0..=frame.len() {
+                fuzz_downlink(&[protocol], &frame[..end]).unwrap();
+            }
+        }
     }
 
     #[test]

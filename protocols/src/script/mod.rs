@@ -26,7 +26,7 @@ mod write;
 
 pub use disguise::{Disguise, Disguised, Undisguised, substitute};
 pub use fit::Fit;
-pub use fuzz::{fuzz_script, fuzz_session};
+pub use fuzz::{fuzz_detection, fuzz_downlink, fuzz_script, fuzz_session};
 pub use parse::{
     Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
 };

@@ -2,11 +2,11 @@
 //! changed in ways that damage them in the field, and what a fresh session then accepts as one frame is shown.
 
 use protocols::cursor::hex;
-use protocols::fault::FaultKind;
+use protocols::fault::{Fault, FaultKind};
 use protocols::registry::Protocol;
 use protocols::time::Timestamp;
 
-use super::walk::{Heard, Piece, as_frame, faults_of};
+use super::walk::{Heard, Piece, as_frame, as_frame_down, fault_down, faults_of};
 
 /// How far behind its start a frame may say its length: no protocol of ours says it later.
 const LENGTH_WITHIN: usize = 8;
@@ -48,7 +48,7 @@ pub(super) fn explain(heard: &Heard, index: usize, utc: Timestamp) -> Option<Exp
     let piece = heard.pieces.get(index)?;
     let reject = piece.reject.as_ref()?;
     let damaged = heard.damaged(index)?;
-    let workshop = Workshop { protocol: heard.protocol, utc, damaged };
+    let workshop = Workshop { protocol: heard.protocol, down: heard.down, utc, damaged };
     let kind = reject.fault.kind;
     if !piece.content.is_empty() && matches!(kind, FaultKind::Length | FaultKind::Truncated) {
         return Some(Explanation { what: SHORT, repair: None });
@@ -113,13 +113,29 @@ type Change = (String, Vec<u8>);
 #[derive(Clone, Copy)]
 struct Workshop<'a> {
     protocol: &'static Protocol,
+    down: bool,
     utc: Timestamp,
     damaged: &'a [u8],
 }
 
 impl Workshop<'_> {
     fn good(&self, bytes: &[u8]) -> Option<Piece> {
-        as_frame(self.protocol, false, bytes, self.utc)
+        match self.down {
+            true => as_frame_down(self.protocol, bytes),
+            false => as_frame(self.protocol, false, bytes, self.utc),
+        }
+    }
+
+    /// What is wrong with the checksum of bytes that are a frame in all else.
+    fn checksum_fault(&self, bytes: &[u8]) -> Option<Fault> {
+        let faults = match self.down {
+            true => fault_down(self.protocol, bytes).into_iter().collect(),
+            false => {
+                as_frame(self.protocol, true, bytes, self.utc)?;
+                faults_of(self.protocol, bytes, self.utc)
+            }
+        };
+        faults.into_iter().find(|fault| fault.kind == FaultKind::Checksum)
     }
 
     /// Write the expected checksum over the one found.
@@ -127,7 +143,8 @@ impl Workshop<'_> {
         let mut numbers = numbers(detail);
         let (found, expected) = (numbers.next()?, numbers.next()?);
         let tail = bytes.len().saturating_sub(CHECKSUM_WITHIN);
-        forms(found).zip(forms(expected)).find_map(|(old, new)| {
+        let wide = found.max(expected) > 0xFF;
+        forms(found, wide).zip(forms(expected, wide)).find_map(|(old, new)| {
             let at = (tail..bytes.len()).rev().find(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&old)))?;
             let fixed = [bytes.get(..at)?, &new, bytes.get(at + old.len()..)?].concat();
             let piece = self.good(&fixed)?;
@@ -161,9 +178,7 @@ impl Workshop<'_> {
     }
 
     fn but_for_its_checksum(&self, what: String, bytes: &[u8]) -> Option<Repair> {
-        as_frame(self.protocol, true, bytes, self.utc)?;
-        let faults = faults_of(self.protocol, bytes, self.utc);
-        let fixed = self.checksum(bytes, &faults.into_iter().find(|fault| fault.kind == FaultKind::Checksum)?.detail)?;
+        let fixed = self.checksum(bytes, &self.checksum_fault(bytes)?.detail)?;
         Some(Repair { what: format!("{what}, and then {}", fixed.what), ..fixed })
     }
 
@@ -202,7 +217,8 @@ impl Workshop<'_> {
         (1..=MISSING_AT_MOST).find_map(|n| {
             ENDS.into_iter().find_map(|end| {
                 let bytes = [self.damaged, &vec![0; n.saturating_sub(end.len())], end].concat();
-                (n >= end.len()).then(|| as_frame(self.protocol, true, &bytes, self.utc))??;
+                let whole = || self.good(&bytes).is_some() || self.checksum_fault(&bytes).is_some();
+                (n >= end.len() && whole()).then_some(())?;
                 Some(Repair { what: format!("at least {n} bytes are missing at the end"), bytes: Vec::new(), piece: None })
             })
         })
@@ -217,19 +233,20 @@ fn numbers(text: &str) -> impl Iterator<Item = u32> {
     })
 }
 
-/// The ways in which a checksum stands in a frame, in a fixed order.
-fn forms(n: u32) -> impl Iterator<Item = Vec<u8>> {
-    let narrow = n.to_be_bytes();
-    let [.., high, low] = narrow;
+/// The ways in which a checksum stands in a frame, in a fixed order; one byte first, unless it needs two.
+fn forms(n: u32, wide: bool) -> impl Iterator<Item = Vec<u8>> {
+    let [.., high, low] = n.to_be_bytes();
     let escaped = match low {
         0x7E => vec![0x7D, 2],
         0x7D => vec![0x7D, 1],
         _ => vec![low],
     };
-    let wide = vec![high, low];
-    let little = vec![low, high];
     let text = [format!("{n:02X}"), format!("{n:02x}"), format!("{n:04X}"), format!("{n:04x}")].map(String::into_bytes);
-    [wide, little, escaped].into_iter().chain(text)
+    let mut binary = [escaped, vec![high, low], vec![low, high]];
+    if wide {
+        binary.rotate_left(1);
+    }
+    binary.into_iter().chain(text)
 }
 
 #[cfg(test)]
@@ -244,7 +261,8 @@ mod tests {
 
     #[test]
     fn checksums_have_several_forms() {
-        let all: Vec<_> = forms(0x7E).collect();
+        let all: Vec<_> = forms(0x7E, false).collect();
+        assert_eq!((all[0].as_slice(), forms(0x7E, true).next()), (&[0x7D, 2][..], Some(vec![0, 0x7E])));
         assert!(all.contains(&vec![0, 0x7E]) && all.contains(&vec![0x7D, 2]) && all.contains(&b"7E".to_vec()));
     }
 }

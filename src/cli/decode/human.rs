@@ -39,7 +39,10 @@ const LONG: usize = 160;
 pub(super) fn write(out: &mut impl Write, heard: &Heard, explained: bool, utc: Timestamp) -> io::Result<()> {
     let device = heard.device.as_ref().map_or("no device has signed on", |id| id.as_str());
     let assumed = if heard.assumed { " (assumed: no frame says which; give --device ID)" } else { "" };
-    writeln!(out, "{} from {device}{assumed}", heard.protocol.name)?;
+    match heard.down {
+        true => writeln!(out, "{} to a device", heard.protocol.name)?,
+        false => writeln!(out, "{} from {device}{assumed}", heard.protocol.name)?,
+    }
     for (index, piece) in heard.pieces.iter().enumerate() {
         writeln!(out)?;
         heading(out, piece)?;
@@ -55,9 +58,10 @@ pub(super) fn write(out: &mut impl Write, heard: &Heard, explained: bool, utc: T
 
 fn heading(out: &mut impl Write, piece: &Piece) -> io::Result<()> {
     let title = match (piece.title.as_str(), piece.fate, &piece.reject) {
-        ("", None, None) => "after a while",
         ("", None, Some(_)) => "no frame",
         ("", Some(_), _) => "frame",
+        ("", None, None) if piece.message.is_some() => "frame",
+        ("", None, None) => "after a while",
         (title, ..) => title,
     };
     let fate = if piece.fate.is_some() { fate(piece) } else { "" };
@@ -135,6 +139,9 @@ fn below(out: &mut impl Write, piece: &Piece) -> io::Result<()> {
         writeln!(out, "  {FAULT}fault{FAULT:#}  {fault}")?;
         let all = if *length > bytes.len() { format!("  … {length} bytes") } else { String::new() };
         writeln!(out, "  bytes  {}{all}", text_of(bytes))?;
+    }
+    if let Some(message) = &piece.message {
+        writeln!(out, "  {REPLY}message{REPLY:#}  {}", printable(message))?;
     }
     for event in &piece.events {
         writeln!(out, "  {EVENT}{}{EVENT:#}  {}", event.body.type_name(), sentence(event))?;

@@ -25,7 +25,10 @@ struct Shown<'a> {
     offset: usize,
     length: usize,
     title: &'a str,
-    /// `stored`, `rejected`, a reason to handle it without storage, or `no_frame`.
+    /// A message to the device, in the protocol's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    /// `stored`, `rejected`, a reason to handle it without storage, or `no_frame`; `down` is a frame to the device.
     fate: &'static str,
     fields: Vec<Field<'a>>,
     events: Vec<Told<'a>>,
@@ -116,6 +119,7 @@ fn shown<'a>(heard: &'a Heard, piece: &'a Piece, explanation: Option<Explanation
         offset: piece.offset,
         length: piece.length,
         title: &piece.title,
+        message: piece.message.as_deref(),
         fate: fate(piece),
         fields: fields(piece),
         events: piece.events.iter().map(|event| Told { event, device_id, protocol: heard.protocol.name }).collect(),
@@ -158,6 +162,7 @@ pub(super) fn fate(piece: &Piece) -> &'static str {
         Some(Fate::Store) => "stored",
         Some(Fate::Handled(handled)) => handled.label(),
         Some(Fate::Reject(_)) => "rejected",
+        None if piece.message.is_some() => "down",
         None => "no_frame",
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::cursor::{hex, unhex};
+use protocols::detect::{Detector, Recognised};
 use protocols::event::{Event, serialize_event};
 use protocols::fault::Fault;
 use protocols::identity::{DeviceId, SessionId};
 use protocols::profile::Settings;
-use protocols::registry::{self, Protocol, Recognised};
+use protocols::registry::{self, Protocol};
 use protocols::session::{Delivery, Opening, Outgoing, Session, Turn};
 use protocols::time::{Now, Timestamp};
 use serde::ser::SerializeMap;
@@ -85,9 +86,9 @@ fn answer(request: Request, utc: Timestamp) -> Result<Answer, String> {
     }
     let protocol = match &request.protocol {
         Some(name) => Some(registry::find(name).ok_or_else(|| format!("there is no protocol `{name}`; see `navgate protocols`"))?),
-        None => match registry::recognise(&bytes) {
+        None => match Detector::all().recognise(&bytes, true) {
             Recognised::As(protocol) => Some(protocol),
-            Recognised::Undecided(_) | Recognised::No => None,
+            Recognised::Undecided | Recognised::No(_) => None,
         },
     };
     let mut answer = Answer { id: request.id, residue: bytes.len(), ..Answer::default() };

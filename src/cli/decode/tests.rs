@@ -105,8 +105,8 @@ impl Wire for Toy {
     fn decode_downlink(&self, raw: &[u8], _profile: &Profile, trace: Option<&mut Trace>) -> Result<u8, Fault> {
         let mut c = Cursor::new(raw, 0, trace);
         match *c.bytes("answer", 3)? {
-            [6, kind, 3] => Ok(kind),
-            _ => Err(c.fault_here(FaultKind::Value, "no answer")),
+            [6, kind, 3] if raw.len() == 3 => Ok(kind),
+            _ => Err(c.fault_here(FaultKind::Length, "no answer")),
         }
     }
 
@@ -230,6 +230,50 @@ fn damaged_bytes_are_taken_for_the_only_protocol_that_can_read_them() {
     assert_eq!(found(&position(), &ONE), Some("toy"));
     assert_eq!(found(&position(), &TWO), None);
     assert_eq!(found(b"?", &[]), None);
+}
+
+#[test]
+fn frames_to_a_device_are_shown_and_explained() {
+    let utc = Timestamp::from_millis(0);
+    let heard = walk_down(&TOY, &[6, 1, 3, 6, 2, 3]);
+    assert_eq!(heard.pieces.iter().map(|p| (p.offset, p.length)).collect::<Vec<_>>(), [(0, 3), (3, 3)]);
+    let mut text = Vec::new();
+    human::write(&mut text, &heard, false, utc).unwrap();
+    let text = String::from_utf8(anstream::adapter::strip_bytes(&text).into_vec()).unwrap();
+    for line in ["toy to a device", "frame  bytes 3..6", "     0  06 02 03  answer", "  message  2"] {
+        assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
+    }
+    let mut json = Vec::new();
+    json::write(&mut json, &walk_down(&TOY, &[6, 1, 4]), true, utc).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((&json["fate"], &json["faults"][0]["kind"]), (&"no_frame".into(), &"length".into()), "{json}");
+    assert!(json["explanation"]["what"].is_string(), "{json}");
+}
+
+#[test]
+fn every_frame_that_gateways_say_is_read_alone_and_behind_another() {
+    for protocol in PROTOCOLS {
+        let samples = (protocol.down.samples)();
+        for (n, sample) in samples.iter().enumerate() {
+            let heard = walk_down(protocol, sample);
+            assert!(heard.pieces.len() == 1 && heard.pieces[0].message.is_some(), "{protocol:?} {heard:?}");
+            let next = &samples[(n + 1) % samples.len()];
+            let heard = walk_down(protocol, &[sample.as_slice(), next].concat());
+            let lengths: Vec<_> = heard.pieces.iter().map(|piece| piece.length).collect();
+            assert_eq!(lengths, [sample.len(), next.len()], "{protocol:?} {heard:?}");
+        }
+    }
+}
+
+#[test]
+fn frames_to_a_device_are_taken_for_the_only_protocol_that_has_them() {
+    static ONE: [&Protocol; 1] = [&TOY];
+    static TWO: [&Protocol; 2] = [&TOY, &TOY];
+    let found = |bytes: &[u8], among| recognised_down(bytes, among).map(|p| p.name).ok();
+    assert_eq!(found(&[6, 1, 3], &ONE), Some("toy"));
+    assert_eq!(found(&[6, 1, 3, 9, 9], &ONE), Some("toy"));
+    assert_eq!(found(&[6, 1, 3], &TWO), None);
+    assert_eq!(found(b"?", &ONE), None);
 }
 
 #[test]

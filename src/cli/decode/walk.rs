@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::cursor::Field;
+use protocols::cursor::{Field, Trace};
 use protocols::event::Event;
 use protocols::fault::{Fault, FaultKind};
 use protocols::identity::{DeviceId, SessionId};
 use protocols::profile::{ChecksumPolicy, Profile, Settings};
 use protocols::registry::Protocol;
-use protocols::session::{Delivery, Fate, Opening, Outgoing, Reject, Session, Turn};
+use protocols::session::{Delivery, Fate, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Turn};
 use protocols::time::{Now, Timestamp};
 
 use super::QUIET;
@@ -23,6 +23,8 @@ pub(super) struct Heard {
     /// All of them.
     pub(super) bytes: Vec<u8>,
     pub(super) protocol: &'static Protocol,
+    /// They are frames to the device.
+    pub(super) down: bool,
     pub(super) device: Option<DeviceId>,
     /// No frame says which device it is, so one was assumed.
     pub(super) assumed: bool,
@@ -39,6 +41,8 @@ pub(super) struct Piece {
     /// How a frame is accounted for; `None` for bytes that are none.
     pub(super) fate: Option<Fate>,
     pub(super) title: String,
+    /// A message to the device, in the protocol's words.
+    pub(super) message: Option<String>,
     /// What the fields' spans refer to.
     pub(super) content: Vec<u8>,
     /// In the order of their first bytes.
@@ -112,6 +116,54 @@ pub(super) fn as_frame(protocol: &'static Protocol, lenient: bool, bytes: &[u8],
     })
 }
 
+/// Read frames to a device, one behind the other, each the shortest that can be read. Where that leaves something over, the whole
+/// may be one frame that holds the end of another in its content. What is no frame ends it: marks alone do not tell where the
+/// next one begins.
+pub(super) fn walk_down(protocol: &'static Protocol, bytes: &[u8]) -> Heard {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let readable = |end: &usize| (protocol.down.read)(rest.get(..*end).unwrap_or(rest), &Profile::default(), None).is_ok();
+        let end = (1..=rest.len().min(protocol.limits.max_frame)).find(readable).unwrap_or(rest.len());
+        pieces.push(Piece { offset: at, ..one_down(protocol, rest.get(..end).unwrap_or(rest)) });
+        at += end;
+    }
+    if let Some(whole) = as_frame_down(protocol, bytes).filter(|_| pieces.iter().any(Piece::is_refused)) {
+        pieces = vec![whole];
+    }
+    Heard { bytes: bytes.to_vec(), protocol, down: true, device: None, assumed: false, pieces }
+}
+
+/// These bytes as one frame to a device.
+fn one_down(protocol: &'static Protocol, bytes: &[u8]) -> Piece {
+    let mut trace = Trace::default();
+    let read = (protocol.down.read)(bytes, &Profile::default(), Some(&mut trace));
+    let mut piece = Piece { length: bytes.len(), title: trace.title, content: trace.content, ..Piece::default() };
+    if piece.content.is_empty() && (read.is_ok() || !trace.fields.is_empty()) {
+        piece.content = bytes.to_vec();
+    }
+    piece.fields = trace.fields;
+    piece.fields.sort_by_key(|field| field.span.start);
+    match read {
+        Ok(message) => piece.message = Some(message),
+        Err(fault) => {
+            let excerpt = bytes.get(..MAX_REJECT_BYTES).unwrap_or(bytes).to_vec();
+            piece.reject = Some(Reject { fault, bytes: excerpt, length: bytes.len() });
+        }
+    }
+    piece
+}
+
+/// The same bytes as one frame to a device, if they are one.
+pub(super) fn as_frame_down(protocol: &'static Protocol, bytes: &[u8]) -> Option<Piece> {
+    Some(one_down(protocol, bytes)).filter(|piece| !piece.is_refused())
+}
+
+/// What is wrong with bytes as a frame to a device.
+pub(super) fn fault_down(protocol: &'static Protocol, bytes: &[u8]) -> Option<Fault> {
+    one_down(protocol, bytes).reject.map(|reject| reject.fault)
+}
+
 /// What is wrong with bytes on a fresh session that knows its device.
 pub(super) fn faults_of(protocol: &'static Protocol, bytes: &[u8], utc: Timestamp) -> Vec<Fault> {
     let heard = hear(protocol, DeviceId::normalise(SOME_DEVICE), ChecksumPolicy::Reject, bytes, utc);
@@ -140,7 +192,7 @@ fn hear(protocol: &'static Protocol, device: Option<DeviceId>, checksum: Checksu
     }
     session.finish(bytes.get(at..).unwrap_or_default(), now, &mut turn);
     take(&mut *session, now, &mut turn, (&mut told, bytes.len()), &mut pieces);
-    Heard { bytes: bytes.to_vec(), protocol, device: session.device_id().cloned(), assumed: false, pieces }
+    Heard { bytes: bytes.to_vec(), protocol, down: false, device: session.device_id().cloned(), assumed: false, pieces }
 }
 
 /// Turn a turn into pieces; `told` is how far the input is shown, `at` how far it is consumed.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use protocols::registry::{self, Protocol, Recognised};
+use protocols::detect::{Detector, Recognised};
+use protocols::registry::{self, Protocol};
 use protocols::script::{Heard, Moment, Recording};
 use protocols::time::Timestamp;
 use protocols::wire::Probe;
@@ -198,9 +199,9 @@ impl Flows {
         }
         let usual =
             self.usual.get(&port).copied().filter(|p| (p.probe)(head.get(..registry::PROBE_WINDOW).unwrap_or(head)) != Probe::No);
-        usual.or_else(|| match registry::recognise(head) {
+        usual.or_else(|| match Detector::all().recognise(head, true) {
             Recognised::As(protocol) => Some(protocol),
-            Recognised::Undecided(_) | Recognised::No => None,
+            Recognised::Undecided | Recognised::No(_) => None,
         })
     }
 }

@@ -172,6 +172,7 @@ mod tests {
         let origin = Origin {
             gateway: "gw-1",
             protocol: 0,
+            guess: None,
             session: SessionId(5),
             epoch: 77,
             peer: ([127, 0, 0, 1], 9).into(),

@@ -86,12 +86,18 @@ impl Fixture {
 
     /// Say what the device said, and check every byte that comes back.
     pub(crate) fn play(&self, to: SocketAddr) {
+        self.play_behind(to, &[], usize::MAX);
+    }
+
+    /// The same behind a header, in pieces of so many bytes.
+    pub(crate) fn play_behind(&self, to: SocketAddr, header: &[u8], piece: usize) {
         let name = &self.name;
         let mut line = Line::connect(to).unwrap();
+        header.chunks(piece).for_each(|bytes| line.send(bytes).unwrap());
         for item in &self.script.items {
             let Action::Receive(bytes) = &item.action else { continue };
             // the gateway may have closed by now, as the conversation may want; the replies tell
-            let _ = line.send(bytes);
+            bytes.chunks(piece).for_each(|bytes| _ = line.send(bytes));
             for expected in &item.expected {
                 let Expect::Sent(pattern) = &expected.what else { continue };
                 let reply = reply(&mut line, pattern);
@@ -101,6 +107,14 @@ impl Fixture {
         line.finish();
         let rest = line.receive_to_end();
         assert!(rest.is_empty(), "{name}: at the end came {}", hex(&rest));
+    }
+
+    /// Say all of it at once, with nothing to wait for, and take whatever comes back.
+    pub(crate) fn play_glued(&self, to: SocketAddr, header: &[u8]) {
+        let mut line = Line::connect(to).unwrap();
+        line.send(&[header, &self.script.bytes()].concat()).unwrap();
+        line.finish();
+        line.receive_to_end();
     }
 }
 

@@ -19,6 +19,8 @@ struct Listener {
     protocol: String,
     proxy: bool,
     address: SocketAddr,
+    /// Further keys.
+    more: String,
 }
 
 /// The configuration of a gateway, in the making.
@@ -31,6 +33,7 @@ pub(crate) struct Setup {
     agent: SocketAddr,
     secrets: Vec<String>,
     auth_required: bool,
+    /// Sections at the end.
     profiles: String,
     capture: String,
 }
@@ -75,13 +78,25 @@ impl Setup {
 
     /// A port for devices of this protocol.
     pub(crate) fn listen(mut self, protocol: &str) -> Self {
-        self.listeners.push(Listener { protocol: protocol.to_owned(), proxy: false, address: any_port() });
+        self.listeners.push(Listener { protocol: protocol.to_owned(), proxy: false, address: any_port(), more: String::new() });
         self
     }
 
     /// The same behind a balancer.
     pub(crate) fn listen_behind_proxy(mut self, protocol: &str) -> Self {
-        self.listeners.push(Listener { protocol: protocol.to_owned(), proxy: true, address: any_port() });
+        self.listeners.push(Listener { protocol: protocol.to_owned(), proxy: true, address: any_port(), more: String::new() });
+        self
+    }
+
+    /// The last port has these keys too.
+    pub(crate) fn with(mut self, toml: &str) -> Self {
+        self.listeners.last_mut().unwrap().more = format!("{toml}\n");
+        self
+    }
+
+    /// A device has so long to say who it is.
+    pub(crate) fn identify_within_s(mut self, seconds: u32) -> Self {
+        write!(self.profiles, "[limits]\nidentify_s = {seconds}\n").unwrap();
         self
     }
 
@@ -117,8 +132,9 @@ impl Setup {
 
     fn toml(&self, spool: &Path) -> String {
         let mut text = format!("[gateway]\nid = {}\nshutdown_limit_s = 20\n", toml_text(&self.id));
-        for Listener { protocol, proxy, address } in &self.listeners {
+        for Listener { protocol, proxy, address, more } in &self.listeners {
             write!(text, "[[listener]]\naddress = \"{address}\"\nprotocol = {}\n", toml_text(protocol)).unwrap();
+            text.push_str(more);
             if *proxy {
                 text.push_str("proxy = \"required\"\ntrusted = [\"127.0.0.0/8\"]\n");
             }
@@ -366,4 +382,19 @@ pub(crate) fn journal_events(directory: &Path) -> Vec<Value> {
     let (status, events, complaints) = navgate(&["events", &directory.to_string_lossy()]);
     assert!(status.success(), "{complaints}");
     events.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+}
+
+/// The records of a topic in a journal, as they lie there.
+pub(crate) fn journal_records(directory: &Path, topic: &str) -> Vec<Value> {
+    let files = std::fs::read_dir(directory).unwrap().map(|f| f.unwrap().path());
+    let mut segments: Vec<_> =
+        files.filter(|f| f.file_stem().is_some_and(|s| s.to_string_lossy().bytes().all(|b| b.is_ascii_digit()))).collect();
+    segments.sort();
+    let mut found = Vec::new();
+    for segment in segments {
+        let text = std::fs::read_to_string(segment).unwrap();
+        let values = text.lines().filter_map(|line| line.splitn(3, ' ').nth(2).filter(|_| line.split(' ').nth(1) == Some(topic)));
+        found.extend(values.map(|value| serde_json::from_str::<Value>(value).unwrap()));
+    }
+    found
 }
