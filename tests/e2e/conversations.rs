@@ -13,7 +13,8 @@ use crate::harness::unique;
 /// The conversations by the configuration that they need.
 pub(crate) fn by_configuration() -> BTreeMap<String, Vec<Fixture>> {
     let mut groups = BTreeMap::<_, Vec<_>>::new();
-    for fixture in playable() {
+    for (n, fixture) in (1..).zip(playable()) {
+        let fixture = fixture.of_another(n);
         let profiles = serde_json::to_string(&fixture.script.profiles).unwrap();
         let protocol = if fixture.script.profiles.is_empty() { "" } else { fixture.protocol };
         groups.entry(format!("{protocol}{}{profiles}", fixture.script.auth_required)).or_default().push(fixture);

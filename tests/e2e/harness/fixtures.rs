@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use protocols::PROTOCOLS;
 use protocols::cursor::hex;
 use protocols::registry;
-use protocols::script::{Action, Expect, Fit, Pattern, Script, events_at};
+use protocols::script::{Action, Disguise, Expect, Fit, Pattern, Script, events_at};
 use protocols::time::Timestamp;
 use serde_json::Value;
 
@@ -61,6 +61,13 @@ impl Fixture {
     pub(crate) fn pauses(&self) -> Duration {
         let pause = |action: &Action| if let Action::Advance(pause) = action { Some(*pause) } else { None };
         self.script.items.iter().filter_map(|item| pause(&item.action)).sum()
+    }
+
+    /// The same of another device: what the gateway remembers of one must not show in the conversation of the next.
+    pub(crate) fn of_another(self, n: u64) -> Self {
+        let protocol = registry::find(self.protocol).unwrap();
+        let other = Disguise::identities(n).script(protocol, &self.script);
+        Self { script: other.unwrap_or_else(|e| panic!("{}: {e}", self.name)).script, ..self }
     }
 
     /// The events that must come of it if it is played now, in order: content under type.
