@@ -9,6 +9,7 @@ use protocols::identity::DeviceId;
 use protocols::profile::Settings;
 use protocols::registry::Protocol;
 
+use crate::capture::Captures;
 use crate::config::{Devices, Network, ProxyMode};
 use crate::down::owner::Reports;
 use crate::ledger::{Ledger, UNDETECTED};
@@ -32,6 +33,8 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Arc<Sessions>,
     /// What becomes of commands.
     pub(crate) reports: Reports,
+    /// Whose raw bytes somebody wants to see.
+    pub(crate) captures: Captures,
     /// Bounds of connections.
     pub(crate) limits: Limits,
     /// Who may connect.

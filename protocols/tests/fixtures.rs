@@ -145,3 +145,29 @@ fn refuses_identities_that_somebody_may_have() {
     let found: Vec<_> = numbers("IMEI 352093081429153, phone 13912345678; 2026-01-01, a13912345678, 99912345678").collect();
     assert_eq!(found, ["352093081429153", "13912345678"]);
 }
+
+/// Every conversation can be had of another device, with the same events and replies but for its identity; and of nobody and
+/// nowhere.
+#[test]
+fn every_conversation_can_be_disguised() {
+    use protocols::script::Disguise;
+    let mut failures = String::new();
+    for fixture in fixtures() {
+        let Fixture { protocol, script, .. } = &fixture;
+        for (disguise, what) in [(Disguise::identities(11), "identities"), (Disguise::everything(12), "everything")] {
+            match disguise.script(protocol, script) {
+                Ok(new) => {
+                    let text = new.script.lines().collect::<Vec<_>>().join("\n");
+                    let old = new.identities.iter().find(|(old, new)| old != new && text.contains(old.as_str()));
+                    if let Some((old, _)) = old {
+                        let _ = writeln!(failures, "{}, {what}: {old} is still there", fixture.name());
+                    }
+                }
+                Err(why) => {
+                    let _ = writeln!(failures, "{}, {what}: {why}", fixture.name());
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}

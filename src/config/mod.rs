@@ -18,7 +18,7 @@ use protocols::profile::{Auth, Profile, Settings};
 
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
-pub(crate) use sections::{Admin, Agent, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sink};
+pub(crate) use sections::{Admin, Agent, Capture, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sink};
 pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 use check::Known;
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) peer: Peer,
     /// For HAProxy.
     pub(crate) agent: Agent,
+    /// Raw bytes for technicians.
+    pub(crate) capture: Capture,
     /// How it ends.
     pub(crate) drain: Drain,
     /// What it tells.
@@ -129,7 +131,7 @@ fn read(
             config.$name = reader.section(stringify!($name), table.remove(stringify!($name)), true);
         )*};
     }
-    sections!(gateway limits sink journal kafka security admin peer agent drain log);
+    sections!(gateway limits sink journal kafka security admin peer agent capture drain log);
     reader.properties(&mut config.kafka.properties);
     for (path, found) in reader.tables("listener", table.remove("listener")) {
         config.listeners.push(reader.section(&path, Some(found), false));

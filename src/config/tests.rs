@@ -35,8 +35,22 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     fn keys<S: Section>(_: &S) -> &'static [&'static str] {
         S::KEYS
     }
-    let Config { gateway, listeners: _, limits, sink, journal, kafka, security, admin, peer, agent, drain, log, profiles: _ } =
-        Config::default();
+    let Config {
+        gateway,
+        listeners: _,
+        limits,
+        sink,
+        journal,
+        kafka,
+        security,
+        admin,
+        peer,
+        agent,
+        capture,
+        drain,
+        log,
+        profiles: _,
+    } = Config::default();
     vec![
         ("gateway", keys(&gateway)),
         ("limits", keys(&limits)),
@@ -47,6 +61,7 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("admin", keys(&admin)),
         ("peer", keys(&peer)),
         ("agent", keys(&agent)),
+        ("capture", keys(&capture)),
         ("drain", keys(&drain)),
         ("log", keys(&log)),
     ]

@@ -101,7 +101,7 @@ fn devices_of_every_protocol_share_a_port() {
                 (events.len() >= wanted.len()).then_some(events)
             });
             seen[n] += events.len();
-            assert_eq!(contents(&events).iter().collect::<Vec<_>>(), wanted, "{} {way:?}", fixture.name);
+            assert_eq!(contents(&events), wanted, "{} {way:?}", fixture.name);
             assert!(events.iter().all(|e| e["protocol"] == fixture.protocol), "{} {way:?}: {events:?}", fixture.name);
             played[PROTOCOLS.iter().position(|p| p.name == fixture.protocol).unwrap()] += 1;
         }

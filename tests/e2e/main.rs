@@ -4,10 +4,13 @@
 
 mod auto;
 mod balancer;
+mod capture;
 mod conversations;
 mod crashes;
 mod harness;
+mod import;
 mod journal;
 mod life;
 mod proxy;
+mod replay;
 mod spool;
