@@ -225,7 +225,8 @@ impl<'a> Origin<'a> {
         let key = self.device.map(DeviceId::as_str);
         let body = FrameValue {
             device_id: key,
-            protocol: self.protocol_name(),
+            // nothing is captured before the protocol is known
+            protocol: self.protocol_name().unwrap_or_default(),
             session: self.session,
             gateway: self.gateway,
             peer: self.peer,

@@ -365,7 +365,7 @@ impl fmt::Display for Unrecognised {
             return write!(f, "this is {guess}");
         }
         match fitting[..] {
-            [] => f.write_str("no protocol that is served here")?,
+            [] => f.write_str("these bytes fit no protocol")?,
             // a garbage run may stand before it
             [only] => write!(f, "not enough of {only}")?,
             _ => write!(f, "these bytes may be {}, and nothing is preferred", fitting.join(" or "))?,

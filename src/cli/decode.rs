@@ -20,7 +20,7 @@ use protocols::script::unescape;
 use protocols::time::Timestamp;
 use protocols::wire::Probe;
 
-use walk::{Piece, walk, walk_down};
+use walk::{Heard, Piece, walk, walk_down};
 
 /// Longer than any protocol waits for more bytes before it decides with what it has.
 const QUIET: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ fn decode(args: &DecodeArgs) -> Result<bool, Failure> {
         return Err(Failure::Usage("there are no bytes".into()));
     }
     let heard = if args.down {
-        let protocol = known.map_or_else(|| recognised_down(&bytes, PROTOCOLS), Ok)?;
+        let protocol = known.map_or_else(|| recognised_down(&bytes, args.explain, PROTOCOLS), Ok)?;
         walk_down(protocol, &bytes)
     } else {
         let protocol = known.map_or_else(|| recognised(&bytes, args.explain, PROTOCOLS), Ok)?;
@@ -152,11 +152,7 @@ fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]
     };
     let possible = |p: &Protocol| (p.probe)(bytes.get(..registry::PROBE_WINDOW).unwrap_or(bytes)) != Probe::No;
     let readable = |p| walk(p, None, bytes, now()).pieces.iter().any(|piece| piece.fate.is_some() && !piece.is_refused());
-    let repairable = |p| {
-        let heard = walk(p, None, bytes, now());
-        let repair = |index| explain::explain(&heard, index, now()).and_then(|why| why.repair);
-        explained && (0..heard.pieces.len()).filter_map(repair).any(|repair| repair.piece.is_some())
-    };
+    let repairable = |p| explained && is_repairable(&walk(p, None, bytes, now()));
     if let Some(protocol) = only(&readable).or_else(|| only(&possible)).or_else(|| only(&repairable)) {
         return Ok(taken_for(protocol));
     }
@@ -169,8 +165,9 @@ fn recognised(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]
     Err(unrecognised(&told))
 }
 
-/// The only protocol whose gateways could have said this to a device, whole or at least its first frame.
-fn recognised_down(bytes: &[u8], among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
+/// The only protocol whose gateways could have said this to a device, whole or at least its first frame; for an explanation also
+/// the only one for which it can be repaired.
+fn recognised_down(bytes: &[u8], explained: bool, among: &'static [&'static Protocol]) -> Result<&'static Protocol, Failure> {
     let read = |p: &&'static Protocol| walk_down(p, bytes).pieces;
     let whole = |p: &&'static Protocol| !read(p).iter().any(Piece::is_refused);
     let begun = |p: &&'static Protocol| read(p).first().is_some_and(|piece| !piece.is_refused());
@@ -179,11 +176,20 @@ fn recognised_down(bytes: &[u8], among: &'static [&'static Protocol]) -> Result<
     if found.is_empty() {
         found = fitting(&begun);
     }
+    if found.is_empty() && explained {
+        found = fitting(&|p| is_repairable(&walk_down(p, bytes)));
+    }
     match found[..] {
         [protocol] => Ok(taken_for(protocol)),
         [] => Err(unrecognised("no protocol has such a frame to a device")),
         _ => Err(unrecognised(&format!("it may be {}", found.iter().map(|p| p.name).collect::<Vec<_>>().join(", ")))),
     }
+}
+
+/// Whether a frame comes of it if a byte or two are changed.
+fn is_repairable(heard: &Heard) -> bool {
+    let repair = |index| explain::explain(heard, index, now()).and_then(|why| why.repair);
+    (0..heard.pieces.len()).filter_map(repair).any(|repair| repair.piece.is_some())
 }
 
 fn taken_for(protocol: &'static Protocol) -> &'static Protocol {

@@ -18,6 +18,7 @@ use protocols::time::Now;
 use tracing::{debug, info};
 
 use super::{Connection, End, SCRATCH, Scratch, Stage};
+use crate::capture::Direction;
 use crate::gateway::{Choice, Port, Speaks};
 
 /// The session of a new connection.
@@ -96,6 +97,7 @@ impl Connection {
         match choice.detector.recognise_from(input, known, last) {
             Recognised::As(protocol) => {
                 self.become_one_of(protocol);
+                self.tapped(Direction::Up, input, now);
                 0
             }
             Recognised::Undecided => {

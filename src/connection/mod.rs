@@ -405,7 +405,7 @@ impl Connection {
         if bytes.is_empty() {
             self.eof = Some(now.uptime);
         } else {
-            if self.stage != Stage::Proxy {
+            if !matches!(self.stage, Stage::Proxy | Stage::Detect) {
                 self.tapped(Direction::Up, bytes, now);
             }
             self.received = now.uptime;

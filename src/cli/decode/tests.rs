@@ -269,7 +269,7 @@ fn every_frame_that_gateways_say_is_read_alone_and_behind_another() {
 fn frames_to_a_device_are_taken_for_the_only_protocol_that_has_them() {
     static ONE: [&Protocol; 1] = [&TOY];
     static TWO: [&Protocol; 2] = [&TOY, &TOY];
-    let found = |bytes: &[u8], among| recognised_down(bytes, among).map(|p| p.name).ok();
+    let found = |bytes: &[u8], among| recognised_down(bytes, false, among).map(|p| p.name).ok();
     assert_eq!(found(&[6, 1, 3], &ONE), Some("toy"));
     assert_eq!(found(&[6, 1, 3, 9, 9], &ONE), Some("toy"));
     assert_eq!(found(&[6, 1, 3], &TWO), None);

@@ -1,5 +1,6 @@
 //! A session hears the bytes, and what came of each frame is kept for showing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,22 +117,44 @@ pub(super) fn as_frame(protocol: &'static Protocol, lenient: bool, bytes: &[u8],
     })
 }
 
-/// Read frames to a device, one behind the other, each the shortest that can be read. Where that leaves something over, the whole
-/// may be one frame that holds the end of another in its content. What is no frame ends it: marks alone do not tell where the
-/// next one begins.
+/// Read frames to a device, one behind the other. Where they cannot all be read, what is no frame ends it: marks alone do not tell
+/// where the next one begins.
 pub(super) fn walk_down(protocol: &'static Protocol, bytes: &[u8]) -> Heard {
     let mut pieces = Vec::new();
     let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let readable = |end: &usize| (protocol.down.read)(rest.get(..*end).unwrap_or(rest), &Profile::default(), None).is_ok();
-        let end = (1..=rest.len().min(protocol.limits.max_frame)).find(readable).unwrap_or(rest.len());
-        pieces.push(Piece { offset: at, ..one_down(protocol, rest.get(..end).unwrap_or(rest)) });
-        at += end;
-    }
-    if let Some(whole) = as_frame_down(protocol, bytes).filter(|_| pieces.iter().any(Piece::is_refused)) {
-        pieces = vec![whole];
+    for end in split_down(protocol, bytes) {
+        pieces.push(Piece { offset: at, ..one_down(protocol, bytes.get(at..end).unwrap_or_default()) });
+        at = end;
     }
     Heard { bytes: bytes.to_vec(), protocol, down: true, device: None, assumed: false, pieces }
+}
+
+/// Where frames to a device end. The shortest that can be read are taken, but content may look like an end, and an end may be
+/// optional: so if that leaves something over, longer ones are tried. If nothing else helps, the first frames that can be read,
+/// and the rest.
+fn split_down(protocol: &'static Protocol, bytes: &[u8]) -> Vec<usize> {
+    let readable = |start: usize, end: usize| {
+        (protocol.down.read)(bytes.get(start..end).unwrap_or_default(), &Profile::default(), None).is_ok()
+    };
+    let (mut taken, mut first): (Vec<(usize, usize)>, Vec<usize>) = (Vec::new(), Vec::new());
+    // from where the rest cannot be read
+    let mut dead = BTreeSet::new();
+    let (mut at, mut next) = (0, 1);
+    while at < bytes.len() {
+        let longest = bytes.len().min(at + protocol.limits.max_frame);
+        if let Some(end) = (next..=longest).find(|end| !dead.contains(end) && readable(at, *end)) {
+            taken.push((at, end));
+            (at, next) = (end, end + 1);
+            continue;
+        }
+        if first.is_empty() {
+            first = taken.iter().map(|(_, end)| *end).chain([bytes.len()]).collect();
+        }
+        dead.insert(at);
+        let Some((start, end)) = taken.pop() else { return first };
+        (at, next) = (start, end + 1);
+    }
+    taken.into_iter().map(|(_, end)| end).collect()
 }
 
 /// These bytes as one frame to a device.

@@ -96,7 +96,15 @@ impl Fixture {
         self.play_behind(to, &[], usize::MAX);
     }
 
-    /// The same behind a header, in pieces of so many bytes.
+    /// Say all of it at once, with nothing to wait for, and take whatever comes back.
+    pub(crate) fn play_glued(&self, to: SocketAddr, header: &[u8]) {
+        let mut line = Line::connect(to).unwrap();
+        line.send(&[header, &self.script.bytes()].concat()).unwrap();
+        line.finish();
+        line.receive_to_end();
+    }
+
+    /// Play it behind a header, in pieces of so many bytes.
     pub(crate) fn play_behind(&self, to: SocketAddr, header: &[u8], piece: usize) {
         let name = &self.name;
         let mut line = Line::connect(to).unwrap();
