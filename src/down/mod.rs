@@ -6,4 +6,15 @@
 //! ```
 
 #[allow(dead_code, reason = "its users come next")]
+mod holder;
+#[allow(dead_code, reason = "its users come next")]
+mod home;
+#[allow(dead_code, reason = "its users come next")]
 pub(crate) mod owner;
+#[allow(dead_code, reason = "its users come next")]
+mod table;
+#[allow(dead_code, reason = "its users come next")]
+mod target;
+
+
+

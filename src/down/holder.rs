@@ -1,0 +1,222 @@
+//! The owner's side: which errands this instance has taken for which home, so that none is taken twice and a new home can ask.
+//!
+//! Pure. An errand is known from the moment it is taken until [`REMEMBERED`] after its deadline: by then nothing may be written
+//! any more, so a home that was away for that long can do no harm.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use protocols::command::CommandId;
+use protocols::identity::DeviceId;
+use protocols::outcome::Stage;
+use protocols::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owner::{Answered, Errand, HomeId, Report};
+
+/// How long after its deadline an errand is remembered: longer than a new home needs to come and ask.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
+/// Errands remembered at once. At 100 commands a second with deadlines of 10 minutes there are 70 000.
+pub(crate) const HELD: usize = 200_000;
+
+/// What an instance knows about a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    /// It was never taken here.
+    Never,
+    /// It is here; how far it is.
+    Here(Option<(Stage, Timestamp)>),
+    /// It has ended here.
+    Ended(Answered),
+}
+
+#[derive(Debug)]
+struct Held {
+    device: DeviceId,
+    home: HomeId,
+    attempt: u32,
+    until: Duration,
+    stage: Option<(Stage, Timestamp)>,
+    ended: Option<Answered>,
+    acknowledged: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    held: HashMap<CommandId, Held>,
+    ends: BTreeSet<(Duration, CommandId)>,
+}
+
+/// Whether an errand is to be delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Taken {
+    /// Yes.
+    New,
+    /// No: it was taken before, and this is what became of it.
+    Before(Known),
+    /// No: there are too many.
+    Full,
+}
+
+impl Holder {
+    /// A home hands an errand over.
+    pub(crate) fn take(&mut self, errand: &Errand) -> Taken {
+        if let Some(held) = self.held.get_mut(&errand.command.id) {
+            held.home = errand.home.clone();
+            held.acknowledged = false;
+            // given back, or cut off and worth another try: then it may come again
+            let again = match &held.ended {
+                Some(Answered::Returned) => true,
+                Some(Answered::Cut { .. }) => errand.attempt > held.attempt,
+                _ => false,
+            };
+            if !again {
+                return Taken::Before(known(held));
+            }
+            (held.attempt, held.stage, held.ended) = (errand.attempt, None, None);
+            return Taken::New;
+        }
+        if self.held.len() >= HELD {
+            return Taken::Full;
+        }
+        let id = errand.command.id.clone();
+        let until = errand.deadline + REMEMBERED;
+        self.ends.insert((until, id.clone()));
+        let held = Held {
+            device: errand.command.device_id.clone(),
+            home: errand.home.clone(),
+            attempt: errand.attempt,
+            until,
+            stage: None,
+            ended: None,
+            acknowledged: false,
+        };
+        self.held.insert(id, held);
+        Taken::New
+    }
+
+    /// An errand that was just taken could not be delivered.
+    pub(crate) fn give_back(&mut self, id: &CommandId) {
+        if let Some(held) = self.held.remove(id) {
+            self.ends.remove(&(held.until, id.clone()));
+        }
+    }
+
+    /// A connection reports; the report comes back addressed to the home that wants it now.
+    pub(crate) fn on_report(&mut self, mut report: Report) -> Report {
+        if let Some(held) = self.held.get_mut(&report.command_id) {
+            match &report.answered {
+                Answered::Stage { stage, at } => held.stage = Some((*stage, *at)),
+                ended => held.ended = Some(ended.clone()),
+            }
+            report.home = held.home.clone();
+        }
+        report
+    }
+
+    /// A home asks about a command, and wants its reports from now on.
+    pub(crate) fn ask(&mut self, home: &HomeId, id: &CommandId) -> Known {
+        self.held.get_mut(id).map_or(Known::Never, |held| {
+            held.home = home.clone();
+            known(held)
+        })
+    }
+
+    /// The home has heard how it ended.
+    pub(crate) fn acknowledged(&mut self, home: &HomeId, id: &CommandId) {
+        if let Some(held) = self.held.get_mut(id).filter(|held| held.home == *home) {
+            held.acknowledged = held.ended.is_some();
+        }
+    }
+
+    /// The ends that a home has not acknowledged; for a connection to it that is new.
+    pub(crate) fn unacknowledged(&self, home: &HomeId) -> Vec<Report> {
+        let open = self.held.iter().filter(|(_, held)| held.home == *home && !held.acknowledged);
+        let report = |(id, held): (&CommandId, &Held)| {
+            let answered = held.ended.clone()?;
+            Some(Report { command_id: id.clone(), device_id: held.device.clone(), home: home.clone(), answered })
+        };
+        open.filter_map(report).collect()
+    }
+
+    /// Forget what is long over.
+    pub(crate) fn forget(&mut self, now: Duration) {
+        while let Some((until, _)) = self.ends.first()
+            && *until <= now
+            && let Some((_, id)) = self.ends.pop_first()
+        {
+            self.held.remove(&id);
+        }
+    }
+
+    /// Errands remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+fn known(held: &Held) -> Known {
+    held.ended.clone().map_or(Known::Here(held.stage), Known::Ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::owner::tests::errand;
+    use super::*;
+
+    fn report(errand: &Errand, answered: Answered) -> Report {
+        Report {
+            command_id: errand.command.id.clone(),
+            device_id: errand.command.device_id.clone(),
+            home: errand.home.clone(),
+            answered,
+        }
+    }
+
+    #[test]
+    fn takes_each_errand_once_and_again_only_when_it_was_given_back() {
+        let (mut holder, mut errand) = (Holder::default(), errand("c", "1", "text"));
+        assert_eq!(holder.take(&errand), Taken::New);
+        assert_eq!(holder.take(&errand), Taken::Before(Known::Here(None)));
+        holder.on_report(report(&errand, Answered::Returned));
+        assert_eq!(holder.take(&errand), Taken::New);
+        let cut = Answered::Cut { sent_at: Timestamp::from_seconds(1), attempts: 1 };
+        holder.on_report(report(&errand, cut.clone()));
+        assert_eq!(holder.take(&errand), Taken::Before(Known::Ended(cut)));
+        errand.attempt = 2;
+        assert_eq!(holder.take(&errand), Taken::New);
+        assert_eq!(holder.take(&errand), Taken::Before(Known::Here(None)));
+    }
+
+    #[test]
+    fn reports_go_to_the_home_that_asked_last() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        holder.take(&errand);
+        let new = HomeId { gateway: "gw-2".into(), boot: 9 };
+        assert_eq!(holder.ask(&new, &errand.command.id), Known::Here(None));
+        let end = holder.on_report(report(&errand, Answered::Returned));
+        assert_eq!(end.home, new);
+        assert_eq!(holder.unacknowledged(&new), [end]);
+        holder.acknowledged(&errand.home, &errand.command.id);
+        assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
+        holder.acknowledged(&new, &errand.command.id);
+        assert_eq!(holder.unacknowledged(&new), []);
+        assert_eq!(holder.ask(&new, &errand.command.id), Known::Ended(Answered::Returned), "it is remembered all the same");
+    }
+
+    #[test]
+    fn forgets_after_the_deadline_and_what_could_not_be_delivered() {
+        let (mut holder, first, second) = (Holder::default(), errand("a", "1", "text"), errand("b", "1", "text"));
+        holder.take(&first);
+        holder.take(&second);
+        holder.give_back(&second.command.id);
+        assert_eq!(holder.ask(&first.home, &second.command.id), Known::Never);
+        holder.forget(first.deadline + REMEMBERED - Duration::from_millis(1));
+        assert_eq!(holder.len(), 1);
+        holder.forget(first.deadline + REMEMBERED);
+        assert_eq!(holder.len(), 0);
+        assert!(holder.ends.is_empty());
+    }
+}
