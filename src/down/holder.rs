@@ -25,10 +25,20 @@ pub(crate) const HELD: usize = 200_000;
 pub(crate) enum Known {
     /// It was never taken here.
     Never,
-    /// It is here; how far it is.
-    Here(Option<(Stage, Timestamp)>),
+    /// It is here.
+    Here {
+        /// How far it is.
+        stage: Option<(Stage, Timestamp)>,
+        /// Which attempt this is.
+        attempt: u32,
+    },
     /// It has ended here.
-    Ended(Answered),
+    Ended {
+        /// How.
+        answered: Answered,
+        /// Which attempt this was.
+        attempt: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -72,18 +82,15 @@ impl Holder {
                 Some(Answered::Cut { .. }) => errand.attempt > held.attempt,
                 _ => false,
             };
-            if !again {
-                return Taken::Before(known(held));
-            }
-            (held.attempt, held.stage, held.ended) = (errand.attempt, None, None);
-            return Taken::New;
+            return if again { Taken::New } else { Taken::Before(known(held)) };
         }
-        if self.held.len() >= HELD {
-            return Taken::Full;
-        }
+        if self.held.len() >= HELD { Taken::Full } else { Taken::New }
+    }
+
+    /// An errand that was to be delivered is delivered. One that could not be is as if it had never come.
+    pub(crate) fn delivered(&mut self, errand: &Errand) {
         let id = errand.command.id.clone();
         let until = errand.deadline + REMEMBERED;
-        self.ends.insert((until, id.clone()));
         let held = Held {
             device: errand.command.device_id.clone(),
             home: errand.home.clone(),
@@ -93,14 +100,9 @@ impl Holder {
             ended: None,
             acknowledged: false,
         };
-        self.held.insert(id, held);
-        Taken::New
-    }
-
-    /// An errand that was just taken could not be delivered.
-    pub(crate) fn give_back(&mut self, id: &CommandId) {
-        if let Some(held) = self.held.remove(id) {
-            self.ends.remove(&(held.until, id.clone()));
+        self.ends.insert((until, id.clone()));
+        if let Some(before) = self.held.insert(id.clone(), held).filter(|before| before.until != until) {
+            self.ends.remove(&(before.until, id));
         }
     }
 
@@ -158,7 +160,11 @@ impl Holder {
 }
 
 fn known(held: &Held) -> Known {
-    held.ended.clone().map_or(Known::Here(held.stage), Known::Ended)
+    let attempt = held.attempt;
+    match &held.ended {
+        Some(answered) => Known::Ended { answered: answered.clone(), attempt },
+        None => Known::Here { stage: held.stage, attempt },
+    }
 }
 
 #[cfg(test)]
@@ -175,27 +181,34 @@ mod tests {
         }
     }
 
+    const fn here(attempt: u32) -> Known {
+        Known::Here { stage: None, attempt }
+    }
+
     #[test]
     fn takes_each_errand_once_and_again_only_when_it_was_given_back() {
         let (mut holder, mut errand) = (Holder::default(), errand("c", "1", "text"));
         assert_eq!(holder.take(&errand), Taken::New);
-        assert_eq!(holder.take(&errand), Taken::Before(Known::Here(None)));
+        holder.delivered(&errand);
+        assert_eq!(holder.take(&errand), Taken::Before(here(1)));
         holder.on_report(report(&errand, Answered::Returned));
         assert_eq!(holder.take(&errand), Taken::New);
+        holder.delivered(&errand);
         let cut = Answered::Cut { sent_at: Timestamp::from_seconds(1), attempts: 1 };
         holder.on_report(report(&errand, cut.clone()));
-        assert_eq!(holder.take(&errand), Taken::Before(Known::Ended(cut)));
+        assert_eq!(holder.take(&errand), Taken::Before(Known::Ended { answered: cut, attempt: 1 }));
         errand.attempt = 2;
         assert_eq!(holder.take(&errand), Taken::New);
-        assert_eq!(holder.take(&errand), Taken::Before(Known::Here(None)));
+        holder.delivered(&errand);
+        assert_eq!(holder.take(&errand), Taken::Before(here(2)));
     }
 
     #[test]
     fn reports_go_to_the_home_that_asked_last() {
         let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
-        holder.take(&errand);
+        holder.delivered(&errand);
         let new = HomeId { gateway: "gw-2".into(), boot: 9 };
-        assert_eq!(holder.ask(&new, &errand.command.id), Known::Here(None));
+        assert_eq!(holder.ask(&new, &errand.command.id), here(1));
         let end = holder.on_report(report(&errand, Answered::Returned));
         assert_eq!(end.home, new);
         assert_eq!(holder.unacknowledged(&new), [end]);
@@ -203,15 +216,14 @@ mod tests {
         assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
         holder.acknowledged(&new, &errand.command.id);
         assert_eq!(holder.unacknowledged(&new), []);
-        assert_eq!(holder.ask(&new, &errand.command.id), Known::Ended(Answered::Returned), "it is remembered all the same");
+        assert_eq!(holder.ask(&new, &errand.command.id), Known::Ended { answered: Answered::Returned, attempt: 1 }, "it is remembered all the same");
     }
 
     #[test]
     fn forgets_after_the_deadline_and_what_could_not_be_delivered() {
         let (mut holder, first, second) = (Holder::default(), errand("a", "1", "text"), errand("b", "1", "text"));
-        holder.take(&first);
-        holder.take(&second);
-        holder.give_back(&second.command.id);
+        assert_eq!((holder.take(&first), holder.take(&second)), (Taken::New, Taken::New));
+        holder.delivered(&first);
         assert_eq!(holder.ask(&first.home, &second.command.id), Known::Never);
         holder.forget(first.deadline + REMEMBERED - Duration::from_millis(1));
         assert_eq!(holder.len(), 1);

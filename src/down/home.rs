@@ -38,8 +38,9 @@ pub(crate) const ASLEEP: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(50);
 /// How long a new home waits for instances to say what they know, before it goes on without those that do not answer.
 pub(crate) const ASKING: Duration = Duration::from_secs(1);
-/// Clocks of brokers and instances may differ by so much.
-const SKEW_MS: i64 = 2000;
+/// A home may go by a session table that is so much behind: while it is cut off from Kafka it keeps its partitions for 6 s; and
+/// clocks differ.
+const BEHIND_MS: i64 = 12_000;
 /// Ids of finished commands remembered, to know them again: those of more than an hour at 100 a second.
 const REMEMBERED: usize = 500_000;
 
@@ -59,6 +60,8 @@ pub(crate) enum Effect {
         of: InstanceId,
         /// About which.
         ids: Vec<CommandId>,
+        /// Comes back with the answer.
+        number: u64,
     },
     /// This instance may forget how this one ended.
     Acknowledge {
@@ -187,7 +190,7 @@ enum Phase {
         finished: HashSet<Finished>,
     },
     /// Instances are asked about the commands of a former home.
-    Asking { left: BTreeSet<InstanceId>, until: Duration },
+    Asking { number: u64, left: BTreeSet<InstanceId>, answered: BTreeSet<InstanceId>, until: Duration },
     /// Nothing stands in the way.
     Open,
 }
@@ -242,6 +245,8 @@ pub(crate) struct Home {
     effects: Vec<Effect>,
     awake: Option<Duration>,
     unconfirmed: bool,
+    /// Questions asked so far.
+    asked: u64,
     counts: Counts,
 }
 
@@ -262,6 +267,7 @@ impl Home {
             effects: Vec::new(),
             awake: None,
             unconfirmed: false,
+            asked: 0,
             counts: Counts::default(),
         }
     }
@@ -402,13 +408,20 @@ impl Home {
         match taken {
             Ok(()) if in_doubt => pending.place = Place::At(by.clone()),
             Err(_) if in_doubt => {
-                let at = now.uptime + AGAIN;
-                self.cleared(id, by, table, now);
-                if let Some(pending) = self.commands.get(id)
-                    && pending.place == Place::Waiting
-                    && at < pending.deadline
-                {
-                    self.due.insert((at, id.clone()));
+                if let Place::Doubt(among) = &mut pending.place {
+                    among.retain(|instance| instance != by);
+                    if !among.is_empty() {
+                        return;
+                    }
+                }
+                let again = now.uptime + AGAIN;
+                if pending.superseded {
+                    self.back(id, table, now);
+                } else {
+                    pending.place = Place::Waiting;
+                    if again < pending.deadline {
+                        self.due.insert((again, id.clone()));
+                    }
                 }
             }
             _ => {}

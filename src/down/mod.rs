@@ -18,3 +18,6 @@ mod target;
 
 
 
+
+#[cfg(test)]
+mod simulation;

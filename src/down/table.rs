@@ -18,6 +18,9 @@ use crate::sessions::{CLONE_TAKEOVERS, CLONE_WINDOW};
 /// Devices whose takeovers are counted at once; beyond it the counts of those that were quiet for a window are forgotten.
 const COUNTED: usize = 10_000;
 
+/// For how long it is known who held a device: the longest that a command can be open.
+const HISTORY_MS: i64 = 2 * 3600 * 1000;
+
 /// Whether a device is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,8 +130,8 @@ struct Entry {
     record: Record,
     /// The connection is ours.
     own: bool,
-    /// The instance that held the device before this one, and until when.
-    before: Option<(InstanceId, Timestamp)>,
+    /// The instances that held the device before, and until when: each once, and only those of the last [`HISTORY_MS`].
+    before: Vec<(InstanceId, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -230,7 +233,7 @@ impl Table {
                 kept: Kept::default(),
             },
             own: false,
-            before: None,
+            before: Vec::new(),
         });
         let kept = entry.record.state == State::Away && change(&mut entry.record.kept);
         if kept {
@@ -333,11 +336,10 @@ impl Table {
         if record.state == State::Connected || record.since >= since {
             all.push(record.instance());
         }
-        if let Some((instance, until)) = &entry.before
-            && *until >= since
-            && !all.contains(instance)
-        {
-            all.push(instance.clone());
+        for (instance, until) in &entry.before {
+            if *until >= since && !all.contains(instance) {
+                all.push(instance.clone());
+            }
         }
         all
     }
@@ -361,14 +363,15 @@ impl Table {
         }
         match self.devices.get_mut(device) {
             Some(entry) => {
-                let old = entry.record.instance();
+                let (old, until) = (entry.record.instance(), record.since);
                 if old != instance {
-                    entry.before = Some((old, record.since));
+                    entry.before.retain(|(other, at)| *other != old && *at >= until.plus_millis(-HISTORY_MS));
+                    entry.before.push((old, until));
                 }
                 (entry.record, entry.own) = (record, own);
             }
             None => {
-                self.devices.insert(device.clone(), Entry { record, own, before: None });
+                self.devices.insert(device.clone(), Entry { record, own, before: Vec::new() });
             }
         }
     }

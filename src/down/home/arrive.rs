@@ -121,7 +121,8 @@ impl Home {
                 None => {}
             }
         }
-        let unseen = self.nothing_shown(&about, &same);
+        let fresh = self.commands.get(&command.id).is_some_and(|p| p.place == Place::Waiting);
+        let unseen = fresh && self.nothing_shown(&about, &same);
         for id in &same {
             if self.commands.get(id).is_some_and(|p| matches!(p.place, Place::Waiting | Place::Spent)) {
                 self.finish(id, Ending::Superseded, None, now);
@@ -170,20 +171,14 @@ impl Home {
                         invalid.command_id.map_or(Finished::Record(record.partition, record.offset), Finished::Id)
                     }
                 };
-                let known = finished.contains(&key).then_some(key);
-                (record.offset < *boundary, known)
+                (record.offset < *boundary, finished.contains(&key))
             }
-            Phase::Asking { .. } | Phase::Open => (false, None),
+            Phase::Asking { .. } | Phase::Open => (false, false),
         };
-        match known {
-            Some(key) => {
-                if let Finished::Id(id) = key {
-                    self.remember(&id);
-                }
-                self.finished(record.partition, record.offset);
-            }
-            None if before => self.accept(&record, Place::Recovering, table, now),
-            None => self.accept(&record, Place::Waiting, table, now),
+        match (known, before) {
+            (true, _) => self.finished(record.partition, record.offset),
+            (false, true) => self.accept(&record, Place::Recovering, table, now),
+            (false, false) => self.accept(&record, Place::Waiting, table, now),
         }
     }
 

@@ -18,10 +18,9 @@ impl Home {
         let Some(pending) = self.commands.get(id) else { return };
         let written = pending.attempts > 0 || pending.stage.is_some_and(|s| s >= Stage::Sent);
         let (result, reason) = match &pending.place {
-            // whoever may have it does not answer
-            Place::Doubt(_) => (Ending::Unanswered, Some(EndingReason::InstanceLost)),
-            Place::At(instance) if self.is_down(instance) => (Ending::Unanswered, Some(EndingReason::InstanceLost)),
             _ if written => (Ending::Unanswered, None),
+            // whoever has it would have said how it ended
+            Place::Doubt(_) | Place::At(_) => (Ending::Unanswered, Some(EndingReason::InstanceLost)),
             _ if pending.seen => (Ending::Expired, None),
             _ => (Ending::Offline, None),
         };
@@ -41,7 +40,7 @@ impl Home {
             Place::At(instance) if instance == by => {}
             _ => return,
         }
-        self.back(id, table, now);
+        if pending.attempts > 0 { self.written_and_gone(id, table, now) } else { self.back(id, table, now) }
     }
 
     /// It is here again, and may be written.
@@ -127,6 +126,10 @@ impl Home {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        if outcome.attempts > 0 && matches!(outcome.result, Ending::Expired | Ending::Offline) {
+            // not written this time, but before
+            outcome.result = Ending::Unanswered;
+        }
         for warning in pending.warnings {
             if !outcome.warnings.contains(&warning) {
                 outcome.warnings.push(warning);

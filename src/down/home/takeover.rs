@@ -11,17 +11,19 @@ use protocols::time::{Now, Timestamp};
 use super::super::holder::Known;
 use super::super::owner::{Answered, InstanceId};
 use super::super::table::Table;
-use super::{ASKING, AnswerBody, Effect, Finished, Home, Partition, Phase, Place, Reach, SKEW_MS};
+use super::{ASKING, AnswerBody, BEHIND_MS, Effect, Finished, Home, Partition, Phase, Place, Reach};
 
 impl Home {
     /// A partition is ours: records come from `start` on; those below `boundary` were there before.
     pub(crate) fn on_assigned(&mut self, number: i32, start: i64, boundary: i64, now: Now) {
         self.wake(now);
-        let phase = if start >= boundary {
-            Phase::Open
-        } else {
-            Phase::Reading { boundary, raw: Vec::new(), asked_for_outcomes: false, outcomes_read: false, finished: HashSet::new() }
-        };
+        let nothing_open = start >= boundary;
+        if nothing_open {
+            // only to know ids again that come a second time
+            self.effects.push(Effect::ReadOutcomes { partition: number, since: now.utc });
+        }
+        let (raw, finished) = (Vec::new(), HashSet::new());
+        let phase = Phase::Reading { boundary, raw, asked_for_outcomes: nothing_open, outcomes_read: false, finished };
         self.partitions.insert(number, Partition { phase, next: start, unfinished: BTreeSet::new(), committed: start });
     }
 
@@ -68,10 +70,16 @@ impl Home {
         self.wake(now);
         let Some(partition) = self.partitions.get_mut(&number) else { return };
         let Phase::Reading { raw, outcomes_read, finished, .. } = &mut partition.phase else { return };
-        *finished = known;
+        let raw = std::mem::take(raw);
+        finished.clone_from(&known);
         *outcomes_read = true;
-        for record in std::mem::take(raw) {
+        for record in raw {
             self.read_again(record, table, now);
+        }
+        for finished in &known {
+            if let Finished::Id(id) = finished {
+                self.remember(id);
+            }
         }
         self.begin_asking(number, table, now);
     }
@@ -85,16 +93,18 @@ impl Home {
         }
         let of_ours = self.commands.values().filter(|p| p.partition == number && p.place == Place::Recovering);
         let ids: Vec<CommandId> = of_ours.map(|p| p.command.id.clone()).collect();
-        let left: BTreeSet<InstanceId> = if ids.is_empty() { BTreeSet::new() } else { table.instances().into_iter().collect() };
+        let left: BTreeSet<_> = if ids.is_empty() { BTreeSet::new() } else { table.instances().into_iter().collect() };
+        self.asked += 1;
+        let asking = self.asked;
         for of in &left {
-            self.effects.push(Effect::Ask { of: of.clone(), ids: ids.clone() });
+            self.effects.push(Effect::Ask { of: of.clone(), ids: ids.clone(), number: asking });
         }
-        partition.phase = Phase::Asking { left, until: now.uptime + ASKING };
+        partition.phase = Phase::Asking { number: asking, left, answered: BTreeSet::new(), until: now.uptime + ASKING };
         self.close_asking(number, table, now);
     }
 
     /// An instance says what it knows of the commands that it was asked about.
-    pub(crate) fn on_known(&mut self, of: &InstanceId, known: Vec<(CommandId, Known)>, table: &Table, now: Now) {
+    pub(crate) fn on_known(&mut self, of: &InstanceId, asked: u64, known: Vec<(CommandId, Known)>, table: &Table, now: Now) {
         self.wake(now);
         for (id, known) in known {
             match known {
@@ -104,26 +114,33 @@ impl Home {
                     Some(Place::At(at)) if at == of => self.lost_with(&id, of, table, now),
                     _ => {}
                 },
-                Known::Here(stage) => {
+                Known::Here { stage, attempt } => {
                     if let Some(pending) = self.commands.get_mut(&id)
                         && matches!(pending.place, Place::Recovering | Place::Doubt(_))
                     {
                         pending.place = Place::At(of.clone());
+                        pending.attempts = pending.attempts.max(attempt.saturating_sub(1));
                         pending.seen = true;
                     }
                     if let Some((stage, at)) = stage {
                         self.on_stage(&id, stage, at);
                     }
                 }
-                Known::Ended(answered) => {
+                Known::Ended { answered, attempt } => {
+                    if let Some(pending) = self.commands.get_mut(&id) {
+                        pending.attempts = pending.attempts.max(attempt.saturating_sub(1));
+                    }
                     self.effects.push(Effect::Acknowledge { to: of.clone(), id: id.clone() });
                     self.on_remembered_end(&id, of, answered, table, now);
                 }
             }
         }
         for number in self.partitions.keys().copied().collect::<Vec<_>>() {
-            if let Some(Partition { phase: Phase::Asking { left, .. }, .. }) = self.partitions.get_mut(&number) {
-                left.remove(of);
+            if let Some(Partition { phase: Phase::Asking { number, left, answered, .. }, .. }) = self.partitions.get_mut(&number)
+                && *number == asked
+                && left.remove(of)
+            {
+                answered.insert(of.clone());
             }
             self.close_asking(number, table, now);
         }
@@ -148,8 +165,8 @@ impl Home {
     /// Everybody has answered, or has had time to: go on.
     pub(super) fn close_asking(&mut self, number: i32, table: &Table, now: Now) {
         let Some(partition) = self.partitions.get_mut(&number) else { return };
-        let silent = match &partition.phase {
-            Phase::Asking { left, until } if left.is_empty() || now.uptime >= *until => left.clone(),
+        let answered = match &partition.phase {
+            Phase::Asking { left, answered, until, .. } if left.is_empty() || now.uptime >= *until => answered.clone(),
             _ => return,
         };
         partition.phase = Phase::Open;
@@ -158,9 +175,9 @@ impl Home {
         ids.sort();
         for (_, id) in ids {
             let Some(pending) = self.commands.get_mut(&id) else { continue };
-            let since = pending.arrived.plus_millis(-SKEW_MS);
+            let since = pending.arrived.plus_millis(-BEHIND_MS);
             let among: Vec<_> =
-                table.exposure(&pending.command.device_id, since).into_iter().filter(|i| silent.contains(i)).collect();
+                table.exposure(&pending.command.device_id, since).into_iter().filter(|i| !answered.contains(i)).collect();
             if !among.is_empty() {
                 for instance in &among {
                     if self.instances.get(instance) == Some(&Reach::Lost) {
@@ -179,10 +196,6 @@ impl Home {
         self.dispatch_all(|p| p.partition == number, table, now);
     }
 
-    pub(super) fn is_down(&self, instance: &InstanceId) -> bool {
-        matches!(self.instances.get(instance), Some(Reach::DownSince(_) | Reach::Lost))
-    }
-
     /// An instance can be reached (again): ask it about everything that it has or may have.
     pub(crate) fn on_up(&mut self, instance: &InstanceId, table: &Table, now: Now) {
         self.wake(now);
@@ -195,7 +208,8 @@ impl Home {
         let mut ids: Vec<_> = self.commands.values().filter(|p| theirs(&p.place)).map(|p| p.command.id.clone()).collect();
         ids.sort();
         if !ids.is_empty() {
-            self.effects.push(Effect::Ask { of: instance.clone(), ids });
+            self.asked += 1;
+            self.effects.push(Effect::Ask { of: instance.clone(), ids, number: self.asked });
         }
         let here = |p: &super::Pending| table.owner(&p.command.device_id) == super::Owner::At(instance.clone());
         self.dispatch_all(here, table, now);

@@ -30,6 +30,8 @@ impl Bench {
         let mut home = Home::new(instance("a"), Duration::from_secs(3600));
         let mut bench = Self { table: Table::new(instance("a"), None), at: Duration::from_secs(100), next: 0, acts: Vec::new(), home: Home::new(instance("a"), Duration::ZERO) };
         home.on_assigned(0, 0, 0, bench.now());
+        home.on_outcomes_read(0, HashSet::new(), &bench.table, bench.now());
+        home.effects();
         bench.home = home;
         bench
     }
@@ -291,10 +293,10 @@ fn a_new_home_reads_the_outcomes_and_asks_before_it_hands_over() {
     bench.command("free", "take_photo", &json!({}));
     let ids = vec![id("here"), id("free")];
     let effects = bench.home.effects();
-    let [Effect::Ask { of, ids: asked }] = &effects[..] else { panic!("{effects:?}") };
+    let [Effect::Ask { of, ids: asked, number }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((of, asked.iter().collect::<HashSet<_>>()), (&instance("a"), ids.iter().collect()));
-    let known = vec![(id("here"), Known::Here(None)), (id("free"), Known::Never)];
-    bench.home.on_known(&instance("a"), known, &bench.table, bench.now());
+    let known = vec![(id("here"), Known::Here { stage: None, attempt: 1 }), (id("free"), Known::Never)];
+    bench.home.on_known(&instance("a"), *number, known, &bench.table, bench.now());
     assert_eq!(bench.taken(), [("free".to_owned(), 1)]);
     bench.command("done", "locate", &json!({}));
     assert_eq!(bench.home.counts().repeated, 1);
@@ -313,7 +315,8 @@ fn what_a_silent_instance_may_have_waits_for_it_and_nothing_else_does() {
     bench.home.on_assigned(0, 0, 1, bench.now());
     bench.offer("offer", "A");
     bench.home.on_outcomes_read(0, HashSet::new(), &bench.table, bench.now());
-    bench.home.on_known(&instance("a"), vec![(id("offer"), Known::Never)], &bench.table, bench.now());
+    let number = bench.home.effects().iter().find_map(|e| if let Effect::Ask { number, .. } = e { Some(*number) } else { None });
+    bench.home.on_known(&instance("a"), number.unwrap(), vec![(id("offer"), Known::Never)], &bench.table, bench.now());
     bench.pass(ASKING);
     assert_eq!(bench.taken(), [], "b may have it");
     // it moves here; b stays silent
@@ -329,6 +332,7 @@ fn what_a_silent_instance_may_have_waits_for_it_and_nothing_else_does() {
 fn a_batch_that_was_not_written_is_next_again_unless_its_partition_is_gone() {
     let mut bench = Bench::new();
     bench.home.on_assigned(1, 0, 0, bench.now());
+    bench.home.on_outcomes_read(1, HashSet::new(), &bench.table, bench.now());
     bench.record(b"{".to_vec());
     let now = bench.now();
     bench.home.on_record(Arrived { partition: 1, offset: 0, timestamp: now.utc, value: b"[".to_vec() }, &bench.table, now);
