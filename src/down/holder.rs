@@ -16,6 +16,8 @@ use super::owner::{Answered, Errand, HomeId, Report};
 
 /// How long after its deadline an errand is remembered: longer than a new home needs to come and ask.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a question stands: longer than any command is open.
+const CLAIMED: Duration = Duration::from_secs(2 * 3600);
 /// Errands remembered at once. At 100 commands a second with deadlines of 10 minutes there are 70 000.
 pub(crate) const HELD: usize = 200_000;
 
@@ -57,6 +59,9 @@ struct Held {
 pub(crate) struct Holder {
     held: HashMap<CommandId, Held>,
     ends: BTreeSet<(Duration, CommandId)>,
+    /// Homes that asked about commands which were never here: an errand of an earlier home, still on its way, comes too late.
+    claims: HashMap<CommandId, (HomeId, Duration)>,
+    swept: Duration,
 }
 
 /// Whether an errand is to be delivered.
@@ -66,6 +71,8 @@ pub(crate) enum Taken {
     New,
     /// No: it was taken before, and this is what became of it.
     Before(Known),
+    /// No: another home has asked for it since.
+    Stale,
     /// No: there are too many.
     Full,
 }
@@ -73,6 +80,10 @@ pub(crate) enum Taken {
 impl Holder {
     /// A home hands an errand over.
     pub(crate) fn take(&mut self, errand: &Errand) -> Taken {
+        let claimed = self.claims.get(&errand.command.id);
+        if claimed.is_some_and(|(home, _)| *home != errand.home) {
+            return Taken::Stale;
+        }
         if let Some(held) = self.held.get_mut(&errand.command.id) {
             held.home = errand.home.clone();
             held.acknowledged = false;
@@ -119,7 +130,8 @@ impl Holder {
     }
 
     /// A home asks about a command, and wants its reports from now on.
-    pub(crate) fn ask(&mut self, home: &HomeId, id: &CommandId) -> Known {
+    pub(crate) fn ask(&mut self, home: &HomeId, id: &CommandId, now: Duration) -> Known {
+        self.claims.insert(id.clone(), (home.clone(), now + CLAIMED));
         self.held.get_mut(id).map_or(Known::Never, |held| {
             held.home = home.clone();
             known(held)
@@ -150,6 +162,10 @@ impl Holder {
             && let Some((_, id)) = self.ends.pop_first()
         {
             self.held.remove(&id);
+        }
+        if now >= self.swept + REMEMBERED {
+            self.swept = now;
+            self.claims.retain(|_, (_, until)| *until > now);
         }
     }
 
@@ -208,7 +224,7 @@ mod tests {
         let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
         holder.delivered(&errand);
         let new = HomeId { gateway: "gw-2".into(), boot: 9 };
-        assert_eq!(holder.ask(&new, &errand.command.id), here(1));
+        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), here(1));
         let end = holder.on_report(report(&errand, Answered::Returned));
         assert_eq!(end.home, new);
         assert_eq!(holder.unacknowledged(&new), [end]);
@@ -216,7 +232,16 @@ mod tests {
         assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
         holder.acknowledged(&new, &errand.command.id);
         assert_eq!(holder.unacknowledged(&new), []);
-        assert_eq!(holder.ask(&new, &errand.command.id), Known::Ended { answered: Answered::Returned, attempt: 1 }, "it is remembered all the same");
+        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), Known::Ended { answered: Answered::Returned, attempt: 1 }, "it is remembered all the same");
+    }
+
+    #[test]
+    fn refuses_an_errand_of_a_home_before_the_one_that_asked() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        let new = HomeId { gateway: "gw-2".into(), boot: 9 };
+        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), Known::Never);
+        assert_eq!(holder.take(&errand), Taken::Stale);
+        assert_eq!(holder.take(&Errand { home: new, ..errand }), Taken::New);
     }
 
     #[test]
@@ -224,7 +249,7 @@ mod tests {
         let (mut holder, first, second) = (Holder::default(), errand("a", "1", "text"), errand("b", "1", "text"));
         assert_eq!((holder.take(&first), holder.take(&second)), (Taken::New, Taken::New));
         holder.delivered(&first);
-        assert_eq!(holder.ask(&first.home, &second.command.id), Known::Never);
+        assert_eq!(holder.ask(&first.home, &second.command.id, Duration::ZERO), Known::Never);
         holder.forget(first.deadline + REMEMBERED - Duration::from_millis(1));
         assert_eq!(holder.len(), 1);
         holder.forget(first.deadline + REMEMBERED);

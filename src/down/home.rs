@@ -157,6 +157,8 @@ pub(crate) struct Batch {
     pub(crate) answers: Vec<Answer>,
     /// To be committed with them.
     pub(crate) offsets: BTreeMap<i32, i64>,
+    /// Which holding of a partition it is of: one that was given up and got again is another.
+    holdings: BTreeMap<i32, u64>,
 }
 
 /// Names the record of an outcome in the topic of outcomes.
@@ -176,6 +178,8 @@ struct Partition {
     unfinished: BTreeSet<i64>,
     /// Last committed.
     committed: i64,
+    /// See [`Batch`].
+    holding: u64,
 }
 
 #[derive(Debug)]
@@ -247,6 +251,8 @@ pub(crate) struct Home {
     unconfirmed: bool,
     /// Questions asked so far.
     asked: u64,
+    /// Partitions got so far.
+    held: u64,
     counts: Counts,
 }
 
@@ -268,6 +274,7 @@ impl Home {
             awake: None,
             unconfirmed: false,
             asked: 0,
+            held: 0,
             counts: Counts::default(),
         }
     }
@@ -290,13 +297,16 @@ impl Home {
         let touched: BTreeSet<i32> = answers.iter().map(|a| a.partition).collect();
         let offsets = self.partitions.iter().filter(|(n, p)| touched.contains(n) || (all && complete && moved(p)));
         let offsets = offsets.map(|(n, p)| (*n, if complete { p.offset() } else { p.committed })).collect();
-        Some(Batch { answers, offsets })
+        let holdings = self.partitions.iter().map(|(n, p)| (*n, p.holding)).collect();
+        Some(Batch { answers, offsets, holdings })
     }
 
     /// A batch is written, and its offsets are committed.
     pub(crate) fn on_written(&mut self, batch: &Batch) {
         for (number, offset) in &batch.offsets {
-            if let Some(partition) = self.partitions.get_mut(number) {
+            if let Some(partition) = self.partitions.get_mut(number)
+                && batch.holdings.get(number) == Some(&partition.holding)
+            {
                 partition.committed = partition.committed.max(*offset);
             }
         }
@@ -305,10 +315,12 @@ impl Home {
     /// A batch was not written: what is still ours of it is next again.
     pub(crate) fn on_not_written(&mut self, batch: Batch) {
         for answer in batch.answers.into_iter().rev() {
-            if self.partitions.contains_key(&answer.partition) {
-                self.outbox.push_front(answer);
-            } else {
-                self.unremember(&answer);
+            let holding = self.partitions.get(&answer.partition).map(|p| p.holding);
+            match (holding, batch.holdings.get(&answer.partition)) {
+                (Some(now), Some(then)) if now == *then => self.outbox.push_front(answer),
+                // it is as if it had never been decided
+                (None, _) => self.unremember(&answer),
+                (Some(_), _) => {}
             }
         }
     }

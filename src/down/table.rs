@@ -130,6 +130,8 @@ struct Entry {
     record: Record,
     /// The connection is ours.
     own: bool,
+    /// All others can know of it. Before that it gets no commands: should we die, nobody would think of asking us for them.
+    public: bool,
     /// The instances that held the device before, and until when: each once, and only those of the last [`HISTORY_MS`].
     before: Vec<(InstanceId, Timestamp)>,
 }
@@ -151,12 +153,15 @@ pub(crate) struct Table {
     takeovers: HashMap<DeviceId, Takeovers>,
     /// Addresses of instances, newest known.
     addresses: HashMap<InstanceId, Arc<str>>,
+    /// There are no others.
+    alone: bool,
 }
 
 impl Table {
-    /// An empty one.
+    /// An empty one; without an address for an instance that is alone.
     pub(crate) fn new(me: InstanceId, address: Option<Arc<str>>) -> Self {
-        Self { me, address, devices: HashMap::new(), takeovers: HashMap::new(), addresses: HashMap::new() }
+        let alone = address.is_none();
+        Self { me, address, devices: HashMap::new(), takeovers: HashMap::new(), addresses: HashMap::new(), alone }
     }
 
     /// Devices known.
@@ -188,8 +193,20 @@ impl Table {
             kept: inherited.clone(),
         };
         self.put(device, record, true);
-        acts.extend([Act::Publish(device.clone()), Act::Moved(device.clone())]);
+        acts.push(Act::Publish(device.clone()));
+        if self.alone {
+            acts.push(Act::Moved(device.clone()));
+        }
         Some(Welcome { epoch, inherited })
+    }
+
+    /// A record that was to be published is in the topic.
+    pub(crate) fn published(&mut self, device: &DeviceId, session: SessionId, acts: &mut Vec<Act>) {
+        if let Some(entry) = self.own(device, session)
+            && !std::mem::replace(&mut entry.public, true)
+        {
+            acts.push(Act::Moved(device.clone()));
+        }
     }
 
     /// A connection of ours has ended.
@@ -233,6 +250,7 @@ impl Table {
                 kept: Kept::default(),
             },
             own: false,
+            public: true,
             before: Vec::new(),
         });
         let kept = entry.record.state == State::Away && change(&mut entry.record.kept);
@@ -256,6 +274,12 @@ impl Table {
             acts.push(Act::Moved(device.clone()));
             return;
         };
+        if record.rank() < entry.record.rank() && entry.record.instance() != record.instance() {
+            // read late: it had the device until the newer session came
+            let (instance, until) = (record.instance(), record.since.max(entry.record.since));
+            entry.before.retain(|(other, _)| *other != instance);
+            entry.before.push((instance, until));
+        }
         let (old, new) = (entry.record.rank(), record.rank());
         if entry.own {
             if new > old {
@@ -300,7 +324,7 @@ impl Table {
     /// Where a device is.
     pub(crate) fn owner(&self, device: &DeviceId) -> Owner {
         match self.devices.get(device) {
-            Some(entry) if entry.record.state == State::Connected => Owner::At(entry.record.instance()),
+            Some(entry) if entry.record.state == State::Connected && entry.public => Owner::At(entry.record.instance()),
             _ => Owner::Nobody,
         }
     }
@@ -368,10 +392,10 @@ impl Table {
                     entry.before.retain(|(other, at)| *other != old && *at >= until.plus_millis(-HISTORY_MS));
                     entry.before.push((old, until));
                 }
-                (entry.record, entry.own) = (record, own);
+                (entry.record, entry.own, entry.public) = (record, own, !own || self.alone);
             }
             None => {
-                self.devices.insert(device.clone(), Entry { record, own, before: Vec::new() });
+                self.devices.insert(device.clone(), Entry { record, own, public: !own || self.alone, before: Vec::new() });
             }
         }
     }
@@ -427,7 +451,11 @@ mod tests {
     fn the_newest_session_wins_on_whichever_instance() {
         let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
         a.sign_on(&device(), &arrival(1), now(10), &mut acts).unwrap();
-        assert_eq!(acts, [Act::Publish(device()), Act::Moved(device())]);
+        assert_eq!(acts, [Act::Publish(device())]);
+        assert_eq!(a.owner(&device()), Owner::Nobody, "should it die now, nobody would know that it had the device");
+        a.published(&device(), SessionId(1), &mut acts);
+        assert_eq!(acts[1..], [Act::Moved(device())]);
+        assert_eq!(a.owner(&device()), Owner::At(instance("a")));
         carry(&a, &mut b, 10);
         assert_eq!(b.owner(&device()), Owner::At(instance("a")));
         // b's clock is behind, its session is the newer one all the same
@@ -447,6 +475,7 @@ mod tests {
         a.sign_on(&device(), &arrival(1), now(10), &mut acts);
         carry(&a, &mut b, 10);
         b.sign_on(&device(), &arrival(2), now(11), &mut acts);
+        b.published(&device(), SessionId(2), &mut acts);
         acts.clear();
         a.closed(&device(), SessionId(1), now(12), &mut acts);
         assert_eq!(carry(&a, &mut b, 12), [Act::Publish(device())]);

@@ -44,6 +44,7 @@ impl Home {
             Err(invalid) => {
                 if let Some(id) = &invalid.command_id
                     && self.is_repeated(id)
+                    && place == Place::Waiting
                 {
                     self.counts.repeated += 1;
                     self.finished(number, offset);
@@ -68,7 +69,9 @@ impl Home {
                 return;
             }
         };
-        if self.is_repeated(&command.id) {
+        // what a former home had and did not end is ours, also if that home was this one
+        let taken_over = place == Place::Recovering && !self.commands.contains_key(&command.id);
+        if self.is_repeated(&command.id) && !taken_over {
             self.counts.repeated += 1;
             self.finished(number, offset);
             return;

@@ -24,7 +24,9 @@ impl Home {
         }
         let (raw, finished) = (Vec::new(), HashSet::new());
         let phase = Phase::Reading { boundary, raw, asked_for_outcomes: nothing_open, outcomes_read: false, finished };
-        self.partitions.insert(number, Partition { phase, next: start, unfinished: BTreeSet::new(), committed: start });
+        self.held += 1;
+        let partition = Partition { phase, next: start, unfinished: BTreeSet::new(), committed: start, holding: self.held };
+        self.partitions.insert(number, partition);
     }
 
     /// A partition is another's: its commands, too. What is unwritten of them is forgotten.

@@ -354,10 +354,15 @@ impl World {
         }
         self.acts(n, acts);
         let dirty = std::mem::take(&mut self.instances[n].dirty);
+        let mut acts = Vec::new();
         for device in dirty {
             let record = self.instances[n].table.record(&device).cloned();
+            if let Some(record) = &record {
+                self.instances[n].table.published(&device, record.session, &mut acts);
+            }
             self.broker.sessions.push((device, record));
         }
+        self.acts(n, acts);
         for (partition, (_, next)) in self.instances[n].partitions.clone() {
             for arrived in self.broker.commands[partition][next..].to_vec() {
                 let instance = &mut self.instances[n];
@@ -441,6 +446,7 @@ impl World {
         match self.instances[n].holder.take(&errand) {
             Taken::New => {}
             Taken::Full => return Err(Undelivered::Full),
+            Taken::Stale => return Err(Undelivered::NotHere),
             Taken::Before(Known::Ended { answered, .. }) => {
                 let report = Report {
                     command_id: id,
@@ -470,7 +476,8 @@ impl World {
     }
 
     fn known(&mut self, n: usize, home: &InstanceId, ids: Vec<CommandId>) -> Vec<(CommandId, Known)> {
-        ids.into_iter().map(|id| (id.clone(), self.instances[n].holder.ask(home, &id))).collect()
+        let now = self.clock(n).uptime;
+        ids.into_iter().map(|id| (id.clone(), self.instances[n].holder.ask(home, &id, now))).collect()
     }
 
     /// A connection of ours reports.
@@ -605,11 +612,9 @@ impl World {
             self.after(cut - self.now, Event::Commit(n, life, batch, generations, confirm));
             return;
         }
-        let mut done = self.broker.commit(n, &batch, &generations);
-        if confirm {
-            let held = self.broker.held(n);
-            done &= generations.iter().all(|(partition, generation)| held.get(partition) == Some(generation));
-        }
+        let held = self.broker.held(n);
+        let confirmed = !confirm || generations.iter().all(|(partition, generation)| held.get(partition) == Some(generation));
+        let done = confirmed && self.broker.commit(n, &batch, &generations);
         for answer in &batch.answers {
             if let AnswerBody::Outcome(o) = &answer.body {
                 let verb = if done { "commits" } else { "cannot commit" };
