@@ -84,7 +84,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
     let sink = admin.gateway.sink.status();
     let draining = admin.gateway.draining.load(Ordering::Relaxed);
     let body = json!({
-        "state": if draining { "draining" } else if sink.healthy { "running" } else { "holding" },
+        "state": if draining { "draining" } else if !sink.healthy { "holding" } else if sink.mode == "live" { "running" } else { "spooling" },
         "gateway": admin.gateway.id,
         "connections": admin.gateway.sessions.open(),
         "sink": sink,

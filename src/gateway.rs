@@ -9,6 +9,7 @@ use protocols::profile::Settings;
 use protocols::registry::Protocol;
 
 use crate::config::{Devices, Network, ProxyMode};
+use crate::down::owner::Reports;
 use crate::ledger::Ledger;
 use crate::receipts::Receipts;
 use crate::sessions::Sessions;
@@ -28,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) ledger: Arc<Ledger>,
     /// Who is connected.
     pub(crate) sessions: Arc<Sessions>,
+    /// What becomes of commands.
+    pub(crate) reports: Reports,
     /// Bounds of connections.
     pub(crate) limits: Limits,
     /// Who may connect.

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Protocols(args) => return cli::protocols::run(&args),
         Command::Decode(args) => return cli::decode::run(&args),
+        Command::DrainJournal(args) => cli::drain_journal::run(&args),
         Command::Events(args) => cli::events::run(&args),
         Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
     };

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::admin::{self, Admin};
 use crate::agent;
 use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
+use crate::down;
 use crate::gateway::{Access, Gateway, Limits, Port};
 use crate::journal;
 use crate::ledger::Ledger;
@@ -26,6 +27,7 @@ use crate::sessions::{Order, Sessions};
 use crate::sink::Sink;
 use crate::sink::journal::JournalSink;
 use crate::sink::kafka::{Kafka, Surroundings};
+use crate::sink::spool::Spool;
 use crate::telemetry::Telemetry;
 
 /// Connections let go in a second while draining: slower than a fleet reconnects, faster than anybody wants to wait.
@@ -87,12 +89,14 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     let agent = bind("agent", config.agent.address)?;
     let sink = open_sink(&config, &receipts, &ledger, &sessions)?;
     let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
+    let (reports, _answers) = down::owner::Reports::channel();
     let gateway = Arc::new(Gateway {
         id: config.gateway.id.clone(),
         sink,
         receipts,
         ledger,
         sessions,
+        reports,
         limits: Limits {
             identify: config.limits.identify_s.get(),
             proxy_header: config.limits.proxy_header_s.get(),
@@ -170,16 +174,7 @@ fn open_sink(
 ) -> Result<Arc<dyn Sink>, StartError> {
     match config.sink.kind {
         SinkKind::Journal => {
-            let options = journal::Options {
-                segment_bytes: config.journal.segment_bytes,
-                max_bytes: config.journal.max_bytes,
-                on_full: match config.journal.on_full {
-                    OnFull::Stop => journal::OnFull::Block,
-                    OnFull::DeleteOldest => journal::OnFull::DeleteOldest,
-                },
-                commit_interval: config.journal.commit_interval_ms.get(),
-                ..journal::Options::new(&config.journal.path)
-            };
+            let options = journal_options(config);
             let sink = JournalSink::open(options, Arc::clone(receipts), Arc::clone(ledger));
             Ok(Arc::new(sink.map_err(|e| StartError(e.to_string()))?))
         }
@@ -191,9 +186,26 @@ fn open_sink(
                 gateway: config.gateway.id.clone(),
                 peer_of: Box::new(move |device| known.peer_of(device)),
             };
-            let sink = Kafka::start(&config.kafka, around);
-            Ok(Arc::new(sink.map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?))
+            let kafka = Kafka::start(&config.kafka, around)
+                .map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?;
+            let spool_after = config.sink.spool_after_ms.get();
+            let spool = Spool::start(kafka, journal_options(config), spool_after, Arc::clone(receipts), Arc::clone(ledger));
+            Ok(Arc::new(spool.map_err(|e| StartError(e.to_string()))?))
         }
+    }
+}
+
+/// How the journal is kept, as sink or as spool.
+pub(crate) fn journal_options(config: &Config) -> journal::Options {
+    journal::Options {
+        segment_bytes: config.journal.segment_bytes,
+        max_bytes: config.journal.max_bytes,
+        on_full: match config.journal.on_full {
+            OnFull::Stop => journal::OnFull::Block,
+            OnFull::DeleteOldest => journal::OnFull::DeleteOldest,
+        },
+        commit_interval: config.journal.commit_interval_ms.get(),
+        ..journal::Options::new(&config.journal.path)
     }
 }
 

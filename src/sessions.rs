@@ -9,6 +9,7 @@ use std::time::Duration;
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use protocols::desk::DeviceState;
 use protocols::identity::{DeviceId, SessionId};
 use protocols::time::Timestamp;
 use serde::Serialize;
@@ -126,6 +127,8 @@ pub(crate) struct Sessions {
     devices: DashMap<DeviceId, Arc<Connected>>,
     /// Every connection, identified or not, so that a drain reaches them.
     connections: DashMap<SessionId, Arc<Control>>,
+    /// What the next session of a device goes on with: for devices with a driver or an open order, connected or not.
+    states: DashMap<DeviceId, DeviceState>,
 }
 
 /// A connection that wants to be known.
@@ -199,6 +202,23 @@ impl Sessions {
                 SignOn::Here(here, true)
             }
         }
+    }
+
+    /// What the session of a device says the next one must know. Of a session that is not the newest it counts no more.
+    pub(crate) fn keep(&self, connected: &Connected, device: Option<&DeviceId>, state: Option<DeviceState>) {
+        let Some(device) = device else { return };
+        if self.devices.get(device).is_none_or(|newest| newest.session != connected.session) {
+            return;
+        }
+        match state {
+            Some(state) => drop(self.states.insert(device.clone(), state)),
+            None => drop(self.states.remove(device)),
+        }
+    }
+
+    /// What the last session of a device left.
+    pub(crate) fn recall(&self, device: &DeviceId) -> Option<DeviceState> {
+        self.states.get(device).map(|state| state.clone())
     }
 
     /// Give an errand to the connection of its device.

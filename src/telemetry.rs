@@ -96,6 +96,9 @@ impl Telemetry {
         counter!("navgate_takeovers_total", "reason" => "clone").absolute(self.clones.load(Ordering::Relaxed));
         let status = gateway.sink.status();
         gauge!("navgate_sink_healthy").set(f64::from(u8::from(status.healthy)));
+        for mode in ["live", "spooling", "draining"] {
+            gauge!("navgate_sink_mode", "mode" => mode).set(f64::from(u8::from(status.mode == mode)));
+        }
         gauge!("navgate_sink_unreported").set(status.unreported as f64);
         gauge!("navgate_journal_bytes").set(status.journal_bytes as f64);
         gauge!("navgate_journal_segments").set(status.journal_segments as f64);

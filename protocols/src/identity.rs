@@ -13,6 +13,10 @@
 //!    wrapping: an item of a JT/T 808 0x0704 batch has the id of the same 0x0200.
 //!
 //! It is never computed over decoded JSON, so it survives a release that decodes more.
+//!
+//! An `order` event of an order that a command offered is named by what it means instead, so that a driver's key pressed
+//! twice is one event: over the ASCII lines `protocol`, `device_id`, `order`, `action`, `order_id` and the `command_id` of
+//! the offer, each followed by a line feed, and nothing else.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -21,6 +25,8 @@ use std::sync::Arc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use crate::event::OrderAction;
 
 /// The longest identity that any protocol of ours carries has 20 digits or 30 characters; twice that is a bound for all.
 pub const MAX_DEVICE_ID: usize = 64;
@@ -202,6 +208,32 @@ impl Recipe<'_> {
     }
 }
 
+/// What the id of an `order` event is made of where the order was offered by a command: the same whatever frame says it.
+#[derive(Debug, Clone, Copy)]
+pub struct OfferRecipe<'a> {
+    /// Registry name of the protocol.
+    pub protocol: &'a str,
+    /// The device.
+    pub device_id: &'a str,
+    /// What happened.
+    pub action: OrderAction,
+    /// The backend's id.
+    pub order_id: &'a str,
+    /// The offer.
+    pub command_id: &'a str,
+}
+
+impl OfferRecipe<'_> {
+    /// The id.
+    pub fn id(&self) -> EventId {
+        let Self { protocol, device_id, action, order_id, command_id } = self;
+        let text = format!("{protocol}\n{device_id}\norder\n{}\n{order_id}\n{command_id}\n", action.label());
+        let mut id = [0; 16];
+        id.copy_from_slice(&Sha256::digest(text)[..16]);
+        EventId(id)
+    }
+}
+
 struct Decimal(u32);
 
 impl fmt::Display for Decimal {
@@ -279,5 +311,14 @@ mod tests {
         // printf 'jt808\n13800000001\nposition\n0\n0200\n00000000000000ab/7\nbody' | sha256sum | cut -c1-32
         assert_eq!(undated.id().to_string(), "33a4cb77e50ea1a384a026d8ac9e5a3c");
         assert_ne!(Recipe { ordinal: 1, ..dated }.id(), dated.id());
+        let offer = OfferRecipe {
+            protocol: "jt905",
+            device_id: "13800000001",
+            action: OrderAction::Accepted,
+            order_id: "4711",
+            command_id: "c-1",
+        };
+        // printf 'jt905\n13800000001\norder\naccepted\n4711\nc-1\n' | sha256sum | cut -c1-32
+        assert_eq!(offer.id().to_string(), "fa7d8493d01d440259fb03641ad3f910");
     }
 }

@@ -5,6 +5,9 @@
 //!   bytes ───────▶ Frame ──────────▶ Message ──────────▶ Event ─────────────▶ stored ─┐
 //!                                                                                     │
 //!   bytes ◀──────────────────────────── acknowledge ◀───────────────────── Delivery ◀─┘
+//!
+//!           encode            on_command
+//!   bytes ◀─────── Downlink ◀──────────── Command          an answer of the device ──▶ desk ──▶ Outcome
 //! ```
 //!
 //! No socket, clock, task, file or randomness lives here: time and ids come in as arguments, and everything that happens
@@ -13,11 +16,14 @@
 
 pub mod command;
 pub mod cursor;
+pub mod desk;
 pub mod event;
 pub mod fault;
 pub mod gt06;
 pub mod identity;
 pub mod jt808;
+pub mod jt905;
+pub mod machine;
 pub mod outcome;
 pub mod parts;
 pub mod profile;
@@ -29,4 +35,4 @@ pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL];
+pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL, &jt905::PROTOCOL];

@@ -36,6 +36,23 @@ pub struct Outcome {
     pub record: Option<Place>,
 }
 
+impl Outcome {
+    /// One that says no more than this.
+    pub fn of(command_id: Option<String>, result: Ending) -> Self {
+        Self {
+            command_id,
+            result,
+            reason: None,
+            answer: None,
+            attempts: 0,
+            sent_at: None,
+            answered_at: None,
+            warnings: Vec::new(),
+            record: None,
+        }
+    }
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,6 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 
+use crate::event::{OrderAction, Reason};
+
 /// What the sessions of a listener need to know from the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -42,6 +44,12 @@ pub struct Profile {
     pub checksum: ChecksumPolicy,
     /// Charset of text on the wire; absent: the protocol's own.
     pub charset: Option<Charset>,
+    /// What to do with characters of a text that the charset has not.
+    pub unshowable: Unshowable,
+    /// What drivers read, where the backend does not say it itself.
+    pub templates: Templates,
+    /// Keys of the device that are actions on an order; absent: those of [`Button::usual`], while the device has an order.
+    pub buttons: Option<Vec<Button>>,
     /// ISO 4217 code of the amounts that the device reports.
     pub currency: Option<String>,
     /// Name of a dialect of the protocol (`navgate protocols` lists them); absent: the common readings.
@@ -73,12 +81,88 @@ pub enum ChecksumPolicy {
     AcceptAndCount,
 }
 
+/// What to do with characters of a text that a device's charset has not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unshowable {
+    /// The nearest ASCII that a driver can read: `é` becomes `e`.
+    #[default]
+    Transliterate,
+    /// The command ends `invalid`, and its outcome names the character.
+    Refuse,
+}
+
+/// A key of a device that is an action on an order.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Button {
+    /// The number that the device sends.
+    pub id: u16,
+    /// What it means.
+    pub action: OrderAction,
+    /// Why, where the key says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What the driver reads on it, where the gateway may write that.
+    pub text: String,
+}
+
+impl Button {
+    /// The steps of an order, and what a driver has to say about one that cannot be driven.
+    pub fn usual() -> Vec<Self> {
+        let usual = [
+            (1, OrderAction::Arrived, None, "Arrived"),
+            (2, OrderAction::PickedUp, None, "Passenger in"),
+            (3, OrderAction::Completed, None, "Completed"),
+            (4, OrderAction::NoShow, Some(Reason::NoCustomer), "No passenger"),
+            (5, OrderAction::Flagged, Some(Reason::FakeOrder), "Fake order"),
+            (6, OrderAction::Cancelled, Some(Reason::Driver), "Give back"),
+        ];
+        usual.into_iter().map(|(id, action, reason, text)| Self { id, action, reason, text: text.to_owned() }).collect()
+    }
+}
+
+/// Texts for screens, with fields of the order in braces: `{pickup}`, `{destination}`, `{time}`, `{type}`, `{fare}`, `{fee}`,
+/// `{distance_km}`, `{remark}`, `{order_id}`, and for the winner `{name}` and `{phone}`. A `[` … `]` around a field and its
+/// words is left out where the order does not say the field.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Templates {
+    /// An offer. Neither passenger nor coordinates are ever filled in here.
+    pub offer: String,
+    /// For the winner.
+    pub won: String,
+    /// For the others.
+    pub lost: String,
+    /// The order is no more.
+    pub cancelled: String,
+    /// The answer to an offer that takes it, without fields.
+    pub accept: String,
+    /// The answer to an offer that does not, without fields.
+    pub decline: String,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        Self {
+            offer: "{pickup}[ {time}][ -> {destination}][ {distance_km} km][ {fare}][ +{fee}][ {remark}]".into(),
+            won: "OK {pickup}[ {time}][ -> {destination}][ {name}][ {phone}][ {fare}][ {remark}]".into(),
+            lost: "{order_id}: taken by another driver".into(),
+            cancelled: "{order_id}: cancelled[ ({reason})]".into(),
+            accept: "Accept".into(),
+            decline: "Decline".into(),
+        }
+    }
+}
+
 /// Charset of text on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Charset {
     /// GBK, read as its superset GB 18030.
     Gbk,
+    /// 7-bit ASCII.
+    Ascii,
     /// UTF-8.
     Utf8,
 }
@@ -185,6 +269,18 @@ mod tests {
         }
         let text = serde_json::to_string(&TimeZone { offset_s: -12600 }).unwrap();
         assert_eq!(text, "\"-03:30\"");
+    }
+
+    #[test]
+    fn buttons_are_data() {
+        let buttons = serde_json::json!({"buttons": [{"id": 9, "action": "no_show", "reason": "no_customer", "text": "X"}]});
+        let profile: Profile = serde_json::from_value(buttons).unwrap();
+        assert_eq!(profile.buttons.unwrap()[0].action, OrderAction::NoShow);
+        assert!(
+            serde_json::from_value::<Profile>(serde_json::json!({"buttons": [{"id": 9, "action": "dance", "text": ""}]})).is_err()
+        );
+        let usual = Button::usual();
+        assert!(usual.is_sorted_by(|a, b| a.id < b.id), "each number once");
     }
 
     #[test]

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::{Command, CommandId};
 use crate::cursor::Trace;
+use crate::desk::{Desk, DeviceState};
 use crate::event::Event;
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{DeviceId, SessionId};
+use crate::outcome::{Outcome, Stage};
 use crate::profile::Settings;
-use crate::time::Now;
+use crate::time::{Now, Timestamp};
 
 /// Most frames of one connection that may wait for their storage at once. A device of this trade has one to a few; the
 /// bound keeps the in-flight bookkeeping of a connection in one machine word.
@@ -48,6 +51,68 @@ pub trait Session: Send {
 
     /// Who this is, once known.
     fn device_id(&self) -> Option<&DeviceId>;
+
+    /// A command for this device, and when its answer is worth nothing any more ([`Now::uptime`]). `warnings` go into its
+    /// outcome. What comes of it is told in [`Turn::told`], now and later; `turn` is emptied first. A command that is here
+    /// already is ignored.
+    fn command(&mut self, command: Command, deadline: Duration, warnings: Vec<String>, now: Now, turn: &mut Turn);
+
+    /// The first byte of what [`News::Write`] asked for is on its way.
+    fn written(&mut self, ticket: Ticket, now: Now, turn: &mut Turn);
+
+    /// Its deadline passed before a byte could be written, and none will be.
+    fn unwritten(&mut self, ticket: Ticket, now: Now, turn: &mut Turn);
+
+    /// What a session on another connection, on whichever instance, can go on with. `None`: nothing to say.
+    fn state(&self) -> Option<DeviceState>;
+
+    /// Go on with what an earlier session of the device left; to be called when the device is identified, before any command.
+    fn restore(&mut self, state: DeviceState);
+
+    /// The commands that are with the device, and how long it takes to hear us; `None` while there are none.
+    fn desk(&self) -> Option<&Desk>;
+}
+
+/// Tells a command's frames apart from others on the same connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u32);
+
+/// Something about a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Which.
+    pub command_id: CommandId,
+    /// What.
+    pub news: News,
+}
+
+/// What is told about commands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Write these frames if the first byte can go out before the deadline ([`Now::uptime`]), and say so.
+    Write {
+        /// For [`Session::written`].
+        ticket: Ticket,
+        /// At or after it nothing of this is begun.
+        deadline: Duration,
+        /// One or more whole frames.
+        frames: Vec<u8>,
+    },
+    /// Do not write them, if nothing of them was written yet.
+    Withdraw(Ticket),
+    /// It got so far, at this time.
+    Stage(Stage, Timestamp),
+    /// It is over.
+    Outcome(Box<Outcome>),
+    /// The connection ends and nothing of it was written.
+    Returned,
+    /// The connection ends after it was written and before its answer.
+    Cut {
+        /// When it was first written.
+        sent_at: Timestamp,
+        /// How often.
+        attempts: u32,
+    },
 }
 
 /// Frames on their way to the device.
@@ -203,6 +268,10 @@ pub struct Turn {
     pub tolerated: Vec<FaultKind>,
     /// To be sent now, ahead of acknowledgements that wait: requests of our own, never acknowledgements.
     pub send: Outgoing,
+    /// About commands, in order.
+    pub told: Vec<Told>,
+    /// [`Session::state`] says something new.
+    pub state_changed: bool,
     /// The connection is to be closed when everything before is done.
     pub close: Option<Close>,
     /// Where somebody wants to look: fields are recorded here. Kept by [`Turn::clear`].
@@ -227,6 +296,8 @@ impl Turn {
         self.identified = false;
         self.tolerated.clear();
         self.send.clear();
+        self.told.clear();
+        self.state_changed = false;
         self.close = None;
         if let Some(trace) = &mut self.trace {
             *trace = Trace::default();

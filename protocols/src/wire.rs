@@ -1,19 +1,21 @@
-//! What the author of a protocol writes, [`Wire`], and the loop around it, written once: [`Machine`].
+//! What the author of a protocol writes, [`Wire`]. The loop around it is written once: [`crate::machine`].
 //!
 //! The loop owns buffering rules, resynchronisation, accounting, checksum policy, ids, the order of acknowledgements and
 //! every bound that is not the protocol's own. An author writes pure functions, and the type of [`Wire::on_message`] asks
 //! for the two things that must not be forgotten: how the frame is accounted for and what acknowledges it.
 
-use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::cursor::{Trace, hex};
-use crate::event::{Attributes, Body, Content, Data, DataKind, Event};
+use crate::desk::{Confirms, Desk, Emitted, Errand, Key, OrderRef, Plan, Unfit, Verdict};
+use crate::event::{Attributes, Body, Content, Data, DataKind, DriverAction, Event, Order};
 use crate::fault::{Fault, FaultKind};
-use crate::identity::{Count, DeviceId, MessageType, Recipe, SessionId};
-use crate::profile::{ChecksumPolicy, Profile, Settings};
-use crate::session::{Close, Delivery, Fate, Handled, MAX_REJECT_BYTES, Opening, Outgoing, Reject, Session, Turn, WINDOW};
+use crate::identity::{Count, DeviceId, MessageType, OfferRecipe, Recipe, SessionId};
+use crate::profile::{Profile, Settings};
+use crate::session::{Close, Delivery, Handled, MAX_REJECT_BYTES, Outgoing, Reject, Turn};
 use crate::time::Now;
 
 /// Bytes of one part of a large `data` event: base64 of it stays below half of a broker's default message limit of 1 MB.
@@ -142,20 +144,80 @@ pub trait Wire: Sized + Send + 'static {
 
     /// A deadline passed, or the connection ended (`ended`): ask again for what is half done, or give it up with [`Step::report`].
     fn on_deadline(&mut self, _ended: bool, _step: &mut Step<'_>) {}
+
+    /// A message to the device, in the protocol's own words; it holds the serial that its frame carries. What is not valid
+    /// cannot be built, so that writing cannot fail.
+    type Downlink: Clone + Debug + PartialEq + Send;
+
+    /// The kinds of commands that can be expressed, and what the device says to each at best; `navgate protocols` shows it.
+    const COMMANDS: &'static [(&'static str, Confirms)];
+
+    /// One of each kind of downlink there is, acknowledgements included: for laws, fuzz seeds and documentation.
+    fn samples() -> Vec<Self::Downlink>;
+
+    /// Write a downlink as whole frames: marks, escapes, checksum.
+    fn encode(&self, downlink: &Self::Downlink, link: &Link, out: &mut Vec<u8>);
+
+    /// Read exactly one whole raw frame of the way down, also one that another server wrote.
+    ///
+    /// # Errors
+    /// What cannot be read, and where.
+    fn decode_downlink(&self, raw: &[u8], profile: &Profile, trace: Option<&mut Trace>) -> Result<Self::Downlink, Fault>;
+
+    /// The opposite of [`Wire::cut`]: a frame of this form with this content, its checksum computed anew.
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>);
+
+    /// Put a command into the protocol's words. `driver_authorization` is kept by the machine whether or not it is here.
+    ///
+    /// # Errors
+    /// Why it cannot be said.
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Self::Downlink>, Unfit>;
+
+    /// The parameters of a device that have a name: the protocol's own number, and the name that commands and events use.
+    fn parameters() -> Vec<(u32, &'static str)> {
+        Vec::new()
+    }
+
+    /// Whether the answer to an offer does not say which offer it means, so that only one may be open at a time.
+    fn one_offer(&self, _profile: &Profile) -> bool {
+        false
+    }
 }
 
 /// What a connection knows about its device.
 #[derive(Debug)]
 pub struct Link {
-    protocol: &'static str,
-    session: SessionId,
-    settings: Arc<Settings>,
-    profile: Arc<Profile>,
-    device: Option<DeviceId>,
-    sequence: u64,
+    pub(crate) protocol: &'static str,
+    pub(crate) session: SessionId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) device: Option<DeviceId>,
+    pub(crate) sequence: u64,
+    /// There only while there is something in it.
+    pub(crate) desk: Option<Box<Desk>>,
 }
 
 impl Link {
+    /// A link of a device of this name, as tools and laws need one.
+    pub fn to(protocol: &'static str, settings: Arc<Settings>, session: SessionId, device: Option<DeviceId>) -> Self {
+        let profile = settings.profile(protocol, device.as_ref().map(DeviceId::as_str), None);
+        Self { protocol, session, settings, profile, device, sequence: 0, desk: None }
+    }
+
+    /// The device's commands and orders, if there are any.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.desk.as_deref()
+    }
+
+    pub(crate) fn desk_mut(&mut self) -> &mut Desk {
+        self.desk.get_or_insert_default()
+    }
+
+    /// Whether the backend has refused the driver who is signed on.
+    pub fn driver_refused(&self) -> bool {
+        self.desk().and_then(Desk::driver).is_some_and(|driver| driver.authorized == Some(false))
+    }
+
     /// The device, once known.
     pub fn device_id(&self) -> Option<&DeviceId> {
         self.device.as_ref()
@@ -197,9 +259,9 @@ impl<'f> Source<'f> {
 /// What a message may do.
 #[derive(Debug)]
 pub struct Step<'a> {
-    now: Now,
-    link: &'a mut Link,
-    turn: &'a mut Turn,
+    pub(crate) now: Now,
+    pub(crate) link: &'a mut Link,
+    pub(crate) turn: &'a mut Turn,
 }
 
 impl Step<'_> {
@@ -246,6 +308,13 @@ impl Step<'_> {
 
     /// An event to be stored.
     pub fn emit(&mut self, source: &mut Source<'_>, body: Body) {
+        if let Body::Driver(driver) = &body
+            && matches!(driver.action, DriverAction::SignOn | DriverAction::SignOff)
+            && self.link.device.is_some()
+        {
+            self.link.desk_mut().drove(driver, self.now.utc);
+            self.turn.state_changed = true;
+        }
         let Link { protocol, session, device, sequence, .. } = &mut *self.link;
         let Some(device) = device else {
             return; // the machine turns a frame that got here without a device into a reject
@@ -265,6 +334,49 @@ impl Step<'_> {
         *ordinal += 1;
         self.turn.events.push(Event { id, sequence: *sequence, body });
         *sequence += 1;
+    }
+
+    /// An action on an order. What the session knows about the order and the driver is filled in: `order_id`, `command_id`,
+    /// `driver_id`, `authorized`, `late`; an order that it does not know keeps the device's name for it as `token`. An accept
+    /// or decline answers the offer. After [`Emitted::Repeat`] the message is [`Answer::Handled`] as a repeat.
+    pub fn emit_order(&mut self, source: &mut Source<'_>, mut order: Order, names: OrderRef<'_>) -> Emitted {
+        let known = match &mut self.link.desk {
+            Some(desk) => desk.acted(&mut order, names, self.now, self.turn),
+            None => None,
+        };
+        if known.is_some() {
+            self.turn.state_changed = true;
+        } else if let OrderRef::Named(name) = names {
+            order.token = Some(name.to_owned());
+        }
+        if known == Some(Emitted::Repeat) {
+            return Emitted::Repeat;
+        }
+        let of_offer = match (&self.link.device, &order.order_id, &order.command_id) {
+            (Some(device), Some(order_id), Some(command_id)) => {
+                let action = order.action;
+                Some(OfferRecipe { protocol: self.link.protocol, device_id: device.as_str(), action, order_id, command_id }.id())
+            }
+            _ => None,
+        };
+        self.emit(source, Body::Order(Box::new(order)));
+        if let (Some(id), Some(event)) = (of_offer, self.turn.events.last_mut()) {
+            event.id = id;
+        }
+        Emitted::Stored
+    }
+
+    /// The device answers something of ours. False if nothing that waits for an answer has this key: then what it says is to
+    /// be emitted as what it is, or with [`Step::emit_unmatched`], and never taken for the answer to something else.
+    pub fn answer(&mut self, key: Key, verdict: Verdict) -> bool {
+        let Self { now, link, turn } = self;
+        link.desk.as_mut().is_some_and(|desk| desk.answer(key, verdict, *now, turn))
+    }
+
+    /// An answer to nothing that we know of, e.g. to a message of an earlier session.
+    pub fn emit_unmatched(&mut self, source: &mut Source<'_>, mut answer: Attributes, size_bytes: usize) {
+        answer.set("unmatched", true);
+        self.emit(source, Body::Data(Box::new(Data::values(DataKind::Unknown, answer, size_bytes))));
     }
 
     /// A `data` event, cut into parts of [`DATA_PART`] bytes where it is larger. `what` holds everything but size, parts and content.
@@ -348,208 +460,5 @@ impl Data {
     /// Named values that were so many bytes on the wire.
     pub fn values(kind: DataKind, values: Attributes, size_bytes: usize) -> Self {
         Self { size_bytes, content: Content::Values(values), ..Self::bytes(kind, "application/json") }
-    }
-}
-
-/// The loop around a protocol: from bytes to turns.
-#[derive(Debug)]
-pub struct Machine<W: Wire> {
-    wire: W,
-    link: Link,
-    acks: VecDeque<Option<W::Ack>>,
-    /// A run of bytes that belong to no frame, not yet reported because it may go on.
-    skipping: Option<Box<Reject>>,
-    /// Length of the input that the last cut found incomplete, and since when.
-    waiting: Option<(usize, Duration)>,
-}
-
-impl<W: Wire> Machine<W> {
-    /// A fresh session.
-    pub fn open(opening: Opening) -> Box<dyn Session> {
-        let Opening { session, settings, device } = opening;
-        let profile = settings.profile(W::NAME, device.as_ref().map(DeviceId::as_str), None);
-        let link = Link { protocol: W::NAME, session, settings, profile, device, sequence: 0 };
-        Box::new(Self { wire: W::new(session), link, acks: VecDeque::new(), skipping: None, waiting: None })
-    }
-
-    /// Add bytes to the run of skipped ones; returns how many fit before the run is reported and another begins.
-    fn skip(&mut self, bytes: &[u8], fault: Fault, turn: &mut Turn) -> usize {
-        let run = self.skipping.get_or_insert_with(|| Box::new(Reject { fault, bytes: Vec::new(), length: 0 }));
-        let used = bytes.len().min(MAX_REJECT_BYTES - run.bytes.len());
-        run.bytes.extend_from_slice(&bytes[..used]);
-        run.length += used;
-        if run.bytes.len() == MAX_REJECT_BYTES {
-            self.end_skip(turn);
-        }
-        used
-    }
-
-    /// The run of skipped bytes has ended: report it.
-    fn end_skip(&mut self, turn: &mut Turn) {
-        if let Some(run) = self.skipping.take() {
-            turn.skipped = Some(*run);
-        }
-    }
-
-    fn on_frame(&mut self, frame: &Frame<'_>, now: Now, turn: &mut Turn) {
-        if let Checksum::Wrong { expected, found, offset } = frame.checksum {
-            if self.link.profile.checksum == ChecksumPolicy::Reject {
-                let detail = format!("checksum is {found:#x}, should be {expected:#x}");
-                let fault = Fault::new(FaultKind::Checksum, offset, detail);
-                return self.reject(frame.raw, fault, None, turn);
-            }
-            turn.tolerated.push(FaultKind::Checksum);
-        } else if frame.checksum == Checksum::Unreliable {
-            turn.tolerated.push(FaultKind::Checksum);
-        }
-        let mut trace = turn.trace.take();
-        if let Some(trace) = &mut trace {
-            trace.content = frame.content.to_vec();
-        }
-        let message = self.wire.decode(frame, &self.link.profile, trace.as_mut());
-        turn.trace = trace;
-        let first = self.link.sequence;
-        let mut step = Step { now, link: &mut self.link, turn };
-        let answer = match message {
-            Ok(message) => self.wire.on_message(message, &mut step),
-            Err(fault) => {
-                let ack = self.wire.on_unreadable(frame, &fault, &mut step);
-                Answer::Rejected(fault, ack)
-            }
-        };
-        match answer {
-            Answer::Rejected(fault, ack) => {
-                turn.events.clear();
-                self.link.sequence = first;
-                self.reject(frame.raw, fault, ack, turn);
-            }
-            _ if self.link.device.is_none() && !matches!(answer, Answer::Handled(..)) => {
-                let fault = Fault::new(FaultKind::Unidentified, 0, "no device has signed on on this connection");
-                self.reject(frame.raw, fault, None, turn);
-            }
-            Answer::Stored(ack) => {
-                debug_assert!(!turn.events.is_empty(), "a stored message of {} emitted nothing", W::NAME);
-                turn.fate = Some(Fate::Store);
-                self.expect(ack, turn);
-            }
-            Answer::Handled(handled, ack) => {
-                debug_assert!(turn.events.is_empty(), "a handled message of {} emitted events", W::NAME);
-                turn.fate = Some(Fate::Handled(handled));
-                if ack.is_some() {
-                    self.expect(ack, turn);
-                }
-            }
-        }
-    }
-
-    fn reject(&mut self, raw: &[u8], fault: Fault, ack: Option<W::Ack>, turn: &mut Turn) {
-        turn.fate = Some(Fate::Reject(fault.kind));
-        let bytes = raw[..raw.len().min(MAX_REJECT_BYTES)].to_vec();
-        turn.reject = Some(Reject { fault, bytes, length: raw.len() });
-        self.expect(ack, turn);
-    }
-
-    fn expect(&mut self, ack: Option<W::Ack>, turn: &mut Turn) {
-        debug_assert!(self.acks.len() < WINDOW, "the caller must not receive while the window is full");
-        turn.receipt = true;
-        self.acks.push_back(ack);
-    }
-
-    fn run_deadline(&mut self, ended: bool, now: Now, turn: &mut Turn) {
-        if ended || self.wire.deadline().is_some_and(|at| at <= now.uptime) {
-            let mut step = Step { now, link: &mut self.link, turn };
-            self.wire.on_deadline(ended, &mut step);
-        }
-    }
-
-    fn quiet(&self, input: &[u8], now: Now) -> bool {
-        matches!(self.waiting, Some((length, since)) if length == input.len() && now.uptime >= since + W::LIMITS.quiet)
-    }
-}
-
-impl<W: Wire> Session for Machine<W> {
-    fn receive(&mut self, input: &[u8], now: Now, turn: &mut Turn) -> usize {
-        turn.clear();
-        self.run_deadline(false, now, turn);
-        let quiet = self.quiet(input, now);
-        let mut consumed = 0;
-        // a run of skipped bytes is followed to its end, so that it is one reject however the bytes were split
-        loop {
-            let rest = &input[consumed..];
-            let rest = &rest[..rest.len().min(W::LIMITS.max_frame)];
-            let mut scratch = std::mem::take(&mut turn.scratch);
-            scratch.clear();
-            let cut = if rest.is_empty() { Cut::More } else { self.wire.cut(rest, quiet, &mut scratch) };
-            let used = match cut {
-                Cut::Frame(frame) => {
-                    let used = frame.raw.len();
-                    self.waiting = None;
-                    self.end_skip(turn);
-                    self.on_frame(&frame, now, turn);
-                    consumed += used;
-                    turn.scratch = scratch;
-                    return consumed;
-                }
-                Cut::Skip(used, fault) => self.skip(&rest[..used], fault, turn),
-                Cut::Fill(used) => used,
-                Cut::More if rest.len() == W::LIMITS.max_frame => {
-                    let detail = format!("no end of a frame within {} bytes", W::LIMITS.max_frame);
-                    self.skip(rest, Fault::new(FaultKind::Oversize, 0, detail), turn)
-                }
-                Cut::More => {
-                    turn.scratch = scratch;
-                    if rest.is_empty() && self.skipping.is_none() {
-                        self.waiting = None;
-                    } else if quiet {
-                        self.end_skip(turn);
-                        self.waiting = None;
-                    } else if self.waiting.is_none_or(|(length, _)| length != input.len() || consumed > 0) {
-                        self.waiting = Some((rest.len(), now.uptime));
-                    }
-                    return consumed;
-                }
-            };
-            debug_assert!(used > 0 && used <= rest.len(), "{} must make progress", W::NAME);
-            turn.scratch = scratch;
-            consumed += used.clamp(1, rest.len());
-            if turn.skipped.is_some() {
-                return consumed; // a full excerpt: the next turn goes on
-            }
-        }
-    }
-
-    fn finish(&mut self, input: &[u8], now: Now, turn: &mut Turn) {
-        turn.clear();
-        self.run_deadline(true, now, turn);
-        if !input.is_empty() {
-            let detail = format!("the connection ended {} bytes into a frame", input.len());
-            let used = self.skip(input, Fault::new(FaultKind::Truncated, input.len(), detail), turn);
-            // the excerpt is bounded, the count is not
-            if let Some(run) = self.skipping.as_deref_mut().or(turn.skipped.as_mut()) {
-                run.length += input.len() - used;
-            }
-        }
-        self.end_skip(turn);
-        self.waiting = None;
-    }
-
-    fn release(&mut self, delivery: Option<Delivery>, now: Now, out: &mut Outgoing) {
-        debug_assert!(!self.acks.is_empty(), "one release for each receipt");
-        let ack = self.acks.pop_front().flatten();
-        if let (Some(ack), Some(delivery)) = (ack, delivery) {
-            self.wire.acknowledge(ack, delivery, &self.link, now, out);
-        }
-    }
-
-    fn deadline(&self) -> Option<Duration> {
-        let quiet = self.waiting.map(|(_, since)| since + W::LIMITS.quiet);
-        match (self.wire.deadline(), quiet) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    fn device_id(&self) -> Option<&DeviceId> {
-        self.link.device.as_ref()
     }
 }

@@ -16,14 +16,16 @@ use protocols::script::{Options, check, fuzz_script, fuzz_session, run, update};
 /// Identities that are in no range of invented ones and belong to nobody: why they are right.
 const EXCEPTIONS: &[(&str, &str)] = &[("123456789012345", "counted up; what tools take for a device that is known beforehand")];
 
-/// The ranges that this project takes its invented phones and IMEIs from; whatever else turns up may be a real device's.
+/// The ranges that this project takes its invented phones, IMEIs and ISU ids from; whatever else turns up may be a real device's.
 fn invented(identity: &str) -> bool {
     let digits = identity.bytes().all(|b| b.is_ascii_digit());
     let imei = || {
         identity.strip_prefix("8612000").is_some_and(|_| identity.len() == 15 && luhn(&identity[..14]) == identity.chars().last())
     };
     let phone = || identity.strip_prefix("1380000").is_some_and(|rest| rest.len() == 4);
-    digits && (phone() || imei()) || EXCEPTIONS.iter().any(|(exception, _)| *exception == identity)
+    // vendor 99, the terminal itself
+    let isu = || identity.strip_prefix("10990000").is_some_and(|rest| rest.len() == 4);
+    digits && (phone() || imei() || isu()) || EXCEPTIONS.iter().any(|(exception, _)| *exception == identity)
 }
 
 /// Numbers in a text that look like a mobile phone of China or an IMEI.

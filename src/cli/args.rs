@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Decode(super::decode::DecodeArgs),
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
+    /// Send to Kafka what a gateway that will not come back left in its journal
+    DrainJournal(DrainJournalArgs),
     /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type
     Contract(crate::contract::ContractArgs),
 }
@@ -51,4 +53,14 @@ pub(crate) struct EventsArgs {
     /// Rejects too
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Which journal goes where.
+#[derive(Debug, Args)]
+pub(crate) struct DrainJournalArgs {
+    /// The journal's directory; its gateway must not run
+    pub(crate) dir: PathBuf,
+    /// The configuration whose [kafka] section says where to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
 }

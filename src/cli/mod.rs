@@ -3,6 +3,7 @@
 pub(crate) mod args;
 pub(crate) mod check;
 pub(crate) mod decode;
+pub(crate) mod drain_journal;
 pub(crate) mod events;
 pub(crate) mod protocols;
 pub(crate) mod serve;

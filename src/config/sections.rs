@@ -92,6 +92,8 @@ section! {
     struct Sink {
         /// The kind.
         kind: SinkKind = SinkKind::Journal;
+        /// With Kafka: how long a record may wait for it before everything goes to the journal.
+        spool_after_ms: Millis = Millis(2000), in 200..=600_000;
     }
 
     /// `[journal]`: the local log, as sink or as spool.

@@ -156,6 +156,9 @@ impl Connection {
         if !turn.send.bytes.is_empty() {
             self.send(&turn.send.bytes, now);
         }
+        if !turn.told.is_empty() || turn.state_changed {
+            self.news(turn, now);
+        }
         if let Some(close) = turn.close {
             let end = match close {
                 Close::Goodbye => End::Goodbye,
@@ -311,6 +314,9 @@ impl Connection {
                     self.gateway.telemetry.takeover("reconnect");
                 }
                 info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.protocol.name, epoch = connected.epoch, "signed on");
+                if let Some(state) = self.gateway.sessions.recall(&device) {
+                    self.session.restore(state);
+                }
                 self.connected = Some(connected);
             }
             SignOn::Clone => {

@@ -4,6 +4,7 @@
 //! An idle connection holds no buffer: bytes are read into a buffer of the thread, and only what is incomplete, unsent or
 //! not yet taken by the store is kept.
 
+mod downward;
 mod intake;
 
 use std::cell::RefCell;
@@ -31,6 +32,7 @@ use crate::ledger::Dropped;
 use crate::proxy::{self, Header, Parsed};
 use crate::receipts::{Ended, Window};
 use crate::sessions::{CLONE_WAIT, Connected, Control, Order};
+use downward::Downward;
 use intake::{Backlog, RejectLimit};
 
 /// Bytes taken from a socket at once: a window of [`protocols::session::WINDOW`] usual frames. One such buffer a thread.
@@ -156,6 +158,7 @@ pub(crate) struct Connection {
     finished: bool,
     window: Window,
     backlog: Option<Box<Backlog>>,
+    downward: Option<Box<Downward>>,
     rejects: RejectLimit,
     /// Unsent bytes.
     outbox: Vec<u8>,
@@ -192,6 +195,7 @@ impl Connection {
             finished: false,
             window: Window::default(),
             backlog: None,
+            downward: None,
             rejects: RejectLimit::default(),
             outbox: Vec::new(),
             outbox_since: now,
@@ -218,6 +222,7 @@ impl Connection {
         self.drop_backlog();
         self.window.abandon(&self.gateway.receipts);
         let device = self.connected.as_ref().and_then(|_| self.session.device_id()).cloned();
+        self.return_errands(device.as_ref());
         self.gateway.sessions.closed(self.id, device.as_ref());
         self.gateway.telemetry.connection_ended(end);
         match device {
@@ -236,11 +241,13 @@ impl Connection {
             let now = clock::now();
             let mut progress = self.collect(cx, now);
             progress |= self.refill(cx, now);
+            progress |= self.take_errands(now);
             match self.poll_send(cx) {
                 Poll::Ready(Err(e)) => return Poll::Ready(self.broken(&e)),
                 Poll::Ready(Ok(sent)) => progress |= sent,
                 Poll::Pending => {}
             }
+            progress |= self.poll_downward(cx, now);
             self.obey();
             if let Poll::Ready(end) = self.poll_stage(cx, now) {
                 return Poll::Ready(end);
@@ -450,6 +457,10 @@ impl Connection {
             End::Clone => CLONE_WAIT,
             _ => self.gateway.limits.close,
         };
+        if matches!(self.stage, Stage::Proxy | Stage::Open) {
+            let device = self.connected.as_ref().and_then(|_| self.session.device_id()).cloned();
+            self.return_errands(device.as_ref());
+        }
         self.stage = match self.stage {
             Stage::Proxy | Stage::Open => Stage::Settling(end, now.uptime + limit),
             Stage::Settling(first, _) | Stage::Discarding(first, _) => Stage::Discarding(first, now.uptime),
@@ -523,7 +534,8 @@ impl Connection {
         let slow = (!self.outbox.is_empty()).then(|| self.outbox_since + limits.write);
         let gone = self.eof.map(|at| at + limits.close);
         let session = if self.stage == Stage::Open && !self.holding() { self.session.deadline() } else { None };
-        [slow, gone, session].into_iter().flatten().fold(due, Duration::min)
+        let downward = self.downward_due();
+        [slow, gone, session, downward].into_iter().flatten().fold(due, Duration::min)
     }
 
     /// Set the timer for what is due next; ready if that is now. A timer that is set too early is left to fire: setting it

@@ -15,7 +15,7 @@ use protocols::identity::DeviceId;
 use protocols::outcome::{Outcome, Stage};
 use protocols::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Errands that wait for one connection: a screen lists 20 orders at most, and a connection's task takes them out as fast as
 /// it runs, so this many only gather where it does not.
@@ -28,6 +28,18 @@ pub(crate) struct InstanceId {
     pub(crate) gateway: Arc<str>,
     /// Tells its lives apart: later ones have higher numbers.
     pub(crate) boot: u64,
+}
+
+impl InstanceId {
+    /// Whoever is the command's home: the report's sender does not know, for the command went out over an earlier connection.
+    pub(crate) fn anyone() -> Self {
+        Self { gateway: "".into(), boot: 0 }
+    }
+
+    /// Whether this is nobody in particular.
+    pub(crate) fn is_anyone(&self) -> bool {
+        self.gateway.is_empty()
+    }
 }
 
 impl fmt::Display for InstanceId {
@@ -166,59 +178,16 @@ impl Mailbox {
 pub(crate) struct Reports(UnboundedSender<Report>);
 
 impl Reports {
-    /// Reports go there.
-    pub(crate) const fn to(sender: UnboundedSender<Report>) -> Self {
-        Self(sender)
+    /// Where to put reports, and where they come out.
+    pub(crate) fn channel() -> (Self, UnboundedReceiver<Report>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self(sender), receiver)
     }
 
     /// Report. At the end of the process nobody listens any more; then the next home asks, and hears that we are gone.
     pub(crate) fn put(&self, report: Report) {
         let _ = self.0.send(report);
     }
-}
-
-/// What the next session of a device must know of this one. It stands in the device's session record.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    /// Who is signed on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) driver: Option<SignedOn>,
-    /// Orders offered to the device or won by it that have not ended; never passenger data.
-    #[serde(default)]
-    pub(crate) open_orders: Vec<OpenOrder>,
-}
-
-/// The driver on duty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SignedOn {
-    /// The driver.
-    pub(crate) driver_id: String,
-    /// As the device or the backend said it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
-    /// What the backend said last; absent: nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) authorized: Option<bool>,
-    /// Since when.
-    pub(crate) since: Timestamp,
-}
-
-/// One order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OpenOrder {
-    /// The backend's id.
-    pub(crate) order_id: String,
-    /// What the device knows it by, if that is not its id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) token: Option<String>,
-    /// The command that offered it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) command_id: Option<String>,
-    /// How far it is: `waiting`, `sent`, `delivered`, `read`, or the last `action` of the order.
-    pub(crate) stage: String,
-    /// The offer's deadline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) deadline: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -274,7 +274,6 @@ impl Journal {
 
     /// Everything before this position is stored elsewhere: segments that lie wholly before it are removed (an empty one stays
     /// when nothing else is left). What a [`Reader`] has passed is at [`Reader::position`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for draining a spool, which is not there yet"))]
     pub(crate) fn release(&self, before: Position) {
         self.queue.release(before);
     }

@@ -160,8 +160,21 @@ impl Reader {
         Ok(reader)
     }
 
+    /// A reader that goes on where another stood.
+    ///
+    /// # Errors
+    /// There is no such directory, or it cannot be read.
+    pub(crate) fn open_at(directory: impl Into<PathBuf>, position: Position) -> io::Result<Self> {
+        let mut reader = Self::open(directory)?;
+        reader.position = position;
+        if reader.enter()? && reader.position.segment == position.segment && position.offset > 0 {
+            // lines are passed, not sought: the segment may have been cut since
+            while reader.position < position && reader.next()?.is_some() {}
+        }
+        Ok(reader)
+    }
+
     /// The end of what has been passed: for [`super::Journal::release`] once all of it is stored elsewhere.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for draining a spool, which is not there yet"))]
     pub(crate) fn position(&self) -> Position {
         self.position
     }

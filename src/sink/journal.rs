@@ -1,7 +1,7 @@
 //! The journal as the store: the embedded default, for which nothing else has to run.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
@@ -70,20 +70,16 @@ impl Sink for JournalSink {
     fn status(&self) -> Status {
         let stats = self.journal.stats();
         let trouble = self.state.trouble.lock().clone();
-        let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs_f64();
-        Status {
+        let mut status = Status {
             kind: "journal",
+            mode: "live",
             healthy: trouble.is_empty() && !stats.troubled,
             trouble,
-            unreported: 0,
             oldest_unreported_seconds: stats.oldest_uncommitted_age.as_secs_f64(),
-            journal_bytes: stats.bytes,
-            journal_oldest_seconds: stats.oldest.map_or(0.0, age),
-            journal_uncommitted_bytes: stats.uncommitted_bytes,
-            journal_segments: stats.segments,
-            journal_deleted_segments: stats.deleted_segments,
-            journal_deleted_records: stats.deleted_records,
-        }
+            ..Status::default()
+        };
+        status.journal(&stats);
+        status
     }
 
     fn close(&self, limit: Duration) {

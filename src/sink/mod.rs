@@ -8,10 +8,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::journal::Stats;
 use crate::record::Record;
 
 pub(crate) mod journal;
 pub(crate) mod kafka;
+pub(crate) mod spool;
 
 /// A store of records.
 pub(crate) trait Sink: Send + Sync + fmt::Debug {
@@ -40,6 +42,8 @@ pub(crate) struct Full;
 pub(crate) struct Status {
     /// `kafka` or `journal`.
     pub(crate) kind: &'static str,
+    /// `live`; with Kafka also `spooling` (records go to the journal) or `draining` (and Kafka empties it).
+    pub(crate) mode: &'static str,
     /// Whether records become durable at present.
     pub(crate) healthy: bool,
     /// What is wrong, for a person; empty if nothing.
@@ -60,6 +64,18 @@ pub(crate) struct Status {
     pub(crate) journal_segments: usize,
     /// Records that `on_full = "delete_oldest"` has deleted.
     pub(crate) journal_deleted_records: u64,
+}
+
+impl Status {
+    /// How the journal is.
+    fn journal(&mut self, stats: &Stats) {
+        self.journal_bytes = stats.bytes;
+        self.journal_oldest_seconds = stats.oldest.map_or(0.0, |at| at.elapsed().unwrap_or_default().as_secs_f64());
+        self.journal_uncommitted_bytes = stats.uncommitted_bytes;
+        self.journal_segments = stats.segments;
+        self.journal_deleted_segments = stats.deleted_segments;
+        self.journal_deleted_records = stats.deleted_records;
+    }
 }
 
 /// Tasks that wait for room in a store.

@@ -9,3 +9,4 @@ mod harness;
 mod journal;
 mod life;
 mod proxy;
+mod spool;

@@ -8,7 +8,7 @@ mod attributes;
 use std::borrow::Cow;
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use alarm::{Alarm, Alarms};
 pub use attributes::{Attributes, Value};
@@ -327,7 +327,7 @@ pub struct Money {
 }
 
 /// What happened to an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the contract's words")]
@@ -351,6 +351,31 @@ pub enum OrderAction {
     QueueLeft,
 }
 
+impl OrderAction {
+    /// The word of the contract.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Enroute => "enroute",
+            Self::Arrived => "arrived",
+            Self::PickedUp => "picked_up",
+            Self::Completed => "completed",
+            Self::Cancelled => "cancelled",
+            Self::NoShow => "no_show",
+            Self::Flagged => "flagged",
+            Self::StreetHail => "street_hail",
+            Self::Trip => "trip",
+            Self::ListRequested => "list_requested",
+            Self::DetailsRequested => "details_requested",
+            Self::QueueJoined => "queue_joined",
+            Self::QueueLeft => "queue_left",
+        }
+    }
+}
+
 /// Who did it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -367,7 +392,7 @@ pub enum Actor {
 }
 
 /// Why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "the names are the contract's words")]
@@ -443,6 +468,32 @@ pub struct Order {
     /// Whatever else the protocol says.
     #[serde(skip_serializing_if = "Attributes::is_empty")]
     pub attributes: Attributes,
+}
+
+impl Order {
+    /// One that says no more than this.
+    pub fn of(action: OrderAction, actor: Actor) -> Self {
+        Self {
+            action,
+            actor,
+            order_id: None,
+            token: None,
+            command_id: None,
+            driver_id: None,
+            authorized: None,
+            reason: None,
+            time: None,
+            eta_s: None,
+            fare: None,
+            distance_m: None,
+            waiting_s: None,
+            started_at: None,
+            ended_at: None,
+            late: None,
+            position: None,
+            attributes: Attributes::default(),
+        }
+    }
 }
 
 /// What a driver did.

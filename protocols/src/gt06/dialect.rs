@@ -5,6 +5,7 @@
 
 use crate::event::Alarm;
 use crate::gt06::alarms;
+use crate::gt06::commands::{COMMON_WORDS, FIRST_WORDS, Words};
 use crate::gt06::variants::{self, Row};
 use crate::profile::Profile;
 
@@ -18,14 +19,18 @@ pub(super) struct Dialect {
     codes: &'static [(u16, Alarm)],
     /// Meaning of 111 in the alarm bits of the terminal information.
     info_111: Alarm,
+    /// Texts of online commands.
+    pub(super) words: Words,
 }
 
-const COMMON: Dialect = Dialect { name: "", rows: &[], codes: &[], info_111: Alarm::Removed };
+const COMMON: Dialect = Dialect { name: "", rows: &[], codes: &[], info_111: Alarm::Removed, words: COMMON_WORDS };
 
 static COMMON_READINGS: Dialect = COMMON;
 
 /// All of them, by name. Names are configuration, so they stay.
 pub(super) static DIALECTS: &[Dialect] = &[
+    // the first GT06, whose commands are the initials of Chinese words
+    Dialect { name: "gt06_v1", words: FIRST_WORDS, ..COMMON },
     // units whose 0x30 is a jammed receiver
     Dialect { name: "jimi", codes: &[(0x30, Alarm::Jamming)], ..COMMON },
     // LW4G
@@ -49,7 +54,7 @@ pub(super) static DIALECTS: &[Dialect] = &[
 ];
 
 /// The names, for the registry.
-pub(super) const NAMES: &[&str] = &["jimi", "lw", "seeworld", "sl4x", "vl", "voltage_u16", "vxt01", "x1_supply_first"];
+pub(super) const NAMES: &[&str] = &["gt06_v1", "jimi", "lw", "seeworld", "sl4x", "vl", "voltage_u16", "vxt01", "x1_supply_first"];
 
 impl Dialect {
     /// The dialect of a profile, else the common readings.

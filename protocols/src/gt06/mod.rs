@@ -9,11 +9,14 @@
 //! and published frames of real units. What the documents leave open is told at the table row it concerns.
 //!
 //! `frame` finds frames, `variants` says which layout a message has, `blocks` names the blocks that layouts are made of,
-//! `read` and `radio` read them, `dialect` holds what some makers' units mean by the same bytes, `message` puts a message together, `session` acts on it, `reply` answers.
+//! `read` and `radio` read them, `dialect` holds what some makers' units mean by the same bytes, `message` puts a message together, `session` acts on it,
+//! `reply` writes, `downlink` types what is written, `commands` chooses it.
 
 mod alarms;
 mod blocks;
+mod commands;
 mod dialect;
+mod downlink;
 mod frame;
 mod message;
 mod modules;

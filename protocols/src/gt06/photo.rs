@@ -121,7 +121,7 @@ impl Photo {
     fn ask(&mut self, step: &mut Step<'_>) {
         let (id, offset) = (self.info.id, self.have());
         let size = u16::try_from((self.info.size - offset).min(PART)).unwrap_or_default();
-        step.send(|out| reply::photo_request(out, id, offset, size));
+        step.send(|out| reply::photo_request(out, 0, id, offset, size));
         self.tries += 1;
         self.deadline = step.now().uptime + PATIENCE;
     }
@@ -135,9 +135,9 @@ mod tests {
     use crate::event::{Body, Content};
     use crate::gt06::session::Gt06;
     use crate::identity::{DeviceId, SessionId};
+    use crate::machine::Machine;
     use crate::session::{Opening, Session, Turn};
     use crate::time::{Now, Timestamp};
-    use crate::wire::Machine;
 
     const START: Duration = Duration::from_secs(100);
 

@@ -1,7 +1,7 @@
 //! Frames that go to the device.
 
 use crate::parts::checksum::crc_itu;
-use crate::time::Timestamp;
+use crate::time::{Civil, Timestamp};
 
 /// `ADDRESS` answers: the answer's own type.
 const ADDRESS: u8 = 0x97;
@@ -52,11 +52,11 @@ pub(super) fn no_address(out: &mut Vec<u8>, serial: u16) {
 }
 
 /// Ask for `size` bytes of a photo.
-pub(super) fn photo_request(out: &mut Vec<u8>, id: u32, offset: u32, size: u16) {
+pub(super) fn photo_request(out: &mut Vec<u8>, serial: u16, id: u32, offset: u32, size: u16) {
     let mut content = [0; 10];
     let fields = id.to_be_bytes().into_iter().chain(offset.to_be_bytes()).chain(size.to_be_bytes());
     content.iter_mut().zip(fields).for_each(|(slot, byte)| *slot = byte);
-    basic(out, PHOTO_REQUEST, 0, &content);
+    basic(out, PHOTO_REQUEST, serial, &content);
 }
 
 /// Topin: marks, third byte, type, content, end.
@@ -72,8 +72,7 @@ pub(super) fn topin_login(out: &mut Vec<u8>, x: u8, welcome: bool) {
 }
 
 /// Topin: the time, UTC.
-pub(super) fn topin_time(out: &mut Vec<u8>, now: Timestamp) {
-    let c = now.civil(0);
+pub(super) fn topin_time(out: &mut Vec<u8>, c: Civil) {
     let [high, low] = c.year.to_be_bytes();
     topin(out, 7, TOPIN_TIME, &[high, low, c.month, c.day, c.hour, c.minute, c.second]);
 }
@@ -95,7 +94,7 @@ mod tests {
         assert_eq!(written(|o| extended(o, 0x32, 0xBC, &[])), "797900053200bcedd10d0a");
         let then = Timestamp::parse("2015-12-29T00:00:21Z").unwrap();
         assert_eq!(written(|o| time(o, 0x8A, 6, then)), "78780b8a0f0c1d0000150006f0860d0a");
-        assert_eq!(written(|o| photo_request(o, 0x20E3_ACD3, 0, 1024)), "78780f3620e3acd3000000000400000002ba0d0a");
+        assert_eq!(written(|o| photo_request(o, 0, 0x20E3_ACD3, 0, 1024)), "78780f3620e3acd3000000000400000002ba0d0a");
     }
 
     #[test]
@@ -109,6 +108,6 @@ mod tests {
         assert_eq!(written(|o| topin_login(o, 0x0D, true)), "78780d01010d0a");
         assert_eq!(written(|o| topin_login(o, 0x0D, false)), "78780d01440d0a");
         let then = Timestamp::parse("2026-11-23T02:49:05Z").unwrap();
-        assert_eq!(written(|o| topin_time(o, then)), "7878073007ea0b170231050d0a");
+        assert_eq!(written(|o| topin_time(o, then.civil(0))), "7878073007ea0b170231050d0a");
     }
 }

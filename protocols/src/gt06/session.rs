@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::cursor::{Trace, hex};
-use crate::event::{Body, Report};
+use crate::desk::{Confirms, Errand, Key, Plan, Unfit};
+use crate::event::{Body, Content as Carried, Data, Report, Value};
 use crate::fault::{Fault, FaultKind};
+use crate::gt06::commands;
 use crate::gt06::dialect::Dialect;
+use crate::gt06::downlink::{self, Downlink};
 use crate::gt06::frame::{self, TOPIN};
 use crate::gt06::message::{self, Content, Head, Message};
 use crate::gt06::photo::{MAX_PHOTO, Part, Photo};
@@ -21,7 +25,9 @@ use crate::wire::{Answer, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
 #[derive(Debug)]
 pub(super) struct Gt06 {
     /// It has spoken Topin, so what could be either is Topin.
-    topin: bool,
+    pub(super) topin: bool,
+    /// The flag of our last command.
+    flag: u32,
     /// The zone of its login.
     zone: Option<TimeZone>,
     /// One at a time: a unit announces the next when it has handed over the last.
@@ -72,8 +78,10 @@ impl Wire for Gt06 {
     type Message<'f> = Message<'f>;
     type Ack = Ack;
 
-    fn new(_: SessionId) -> Self {
-        Self { topin: false, zone: None, photo: None }
+    fn new(session: SessionId) -> Self {
+        let [.., a, b, c] = session.0.to_be_bytes();
+        // each session counts in a range of its own, so that a late answer is not taken for one of this session
+        Self { topin: false, flag: u32::from_be_bytes([a, b, c, 0]), zone: None, photo: None }
     }
 
     fn probe(head: &[u8]) -> Probe {
@@ -117,6 +125,7 @@ impl Wire for Gt06 {
                 if facts.report != (Report { time: facts.report.time, ..Report::default() }) {
                     report(facts.report, facts.located, &mut source, step);
                 }
+                answered(&data, step);
                 step.emit(&mut source, Body::Data(data));
                 Answer::Stored(ack(&head, facts.stamp))
             }
@@ -143,7 +152,7 @@ impl Wire for Gt06 {
             Ack::TopinLogin { x } => {
                 out.frame(|out| reply::topin_login(out, x, known));
                 if known {
-                    out.frame(|out| reply::topin_time(out, now.utc));
+                    out.frame(|out| reply::topin_time(out, now.utc.civil(0)));
                 }
             }
             // GT06 has no word for a refusal
@@ -152,7 +161,7 @@ impl Wire for Gt06 {
             Ack::Plain { extended: true, kind, serial } => out.frame(|out| reply::extended(out, kind, serial, &[])),
             Ack::Time { kind, serial } => out.frame(|out| reply::time(out, kind, serial, now.utc)),
             Ack::Address { serial } => out.frame(|out| reply::no_address(out, serial)),
-            Ack::TopinTime => out.frame(|out| reply::topin_time(out, now.utc)),
+            Ack::TopinTime => out.frame(|out| reply::topin_time(out, now.utc.civil(0))),
             Ack::Stamp { x, kind, stamp } => out.frame(|out| reply::topin(out, x, kind, &stamp)),
             Ack::Echo { x, kind, body } => out.frame(|out| reply::topin(out, x, kind, &body)),
         }
@@ -168,9 +177,39 @@ impl Wire for Gt06 {
             photo.give_up(step);
         }
     }
+
+    type Downlink = Downlink;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+
+    fn samples() -> Vec<Downlink> {
+        Downlink::samples()
+    }
+
+    fn encode(&self, downlink: &Downlink, _link: &Link, out: &mut Vec<u8>) {
+        downlink.write(out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        Downlink::read(raw, trace)
+    }
+
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        downlink::seal(form, content, out);
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        self.plan(command, errand)
+    }
 }
 
 impl Gt06 {
+    /// The flag of our next command; 0 is what units say that repeat none.
+    pub(super) fn next_flag(&mut self) -> u32 {
+        self.flag = self.flag.wrapping_add(1).max(1);
+        self.flag
+    }
+
     fn login(
         &mut self,
         head: &Head<'_>,
@@ -228,6 +267,15 @@ impl Gt06 {
                 }
             }
         }
+    }
+}
+
+/// A text with a flag of ours answers the command of that flag; it is told as the text that it is, too.
+fn answered(data: &Data, step: &mut Step<'_>) {
+    if let (Some(Value::Int(flag)), Carried::Text(text)) = (data.attributes.get("server_flag"), &data.content)
+        && let Ok(number @ 1..) = u64::try_from(*flag)
+    {
+        step.answer(Key { kind: commands::ANSWER, number }, commands::verdict(text));
     }
 }
 
@@ -302,9 +350,9 @@ mod tests {
     use super::*;
     use crate::cursor::unhex;
     use crate::event::Event;
+    use crate::machine::Machine;
     use crate::session::{Fate, Opening, Session, Turn};
     use crate::time::Timestamp;
-    use crate::wire::Machine;
 
     const LOGIN: &str = "78780d01086120000000001200011d5a0d0a";
     const POSITION: &str = "78781f121a03010a0000c9026b287c0c3cbd481e14b401cc00287d001f7100028d7f0d0a";

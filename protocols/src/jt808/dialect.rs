@@ -15,20 +15,45 @@ pub(super) struct Dialect {
     pub(super) alarms: Option<&'static [AlarmBit]>,
     /// Whether the load bits of the status word are the hired flag of a taxi.
     pub(super) load_is_hire: bool,
+    /// How the fuel supply is cut and restored; the standard has no words for it.
+    pub(super) fuel: Fuel,
 }
 
-const COMMON: Dialect = Dialect { name: "", items: &[], alarms: None, load_is_hire: false };
+/// The encodings of one intent that makers have found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fuel {
+    /// 0x8105 with one of these, cut and restored.
+    Control(u8, u8),
+    /// 0x8105 whose whole body is one of these texts.
+    ControlText(&'static str, &'static str),
+    /// 0xA006.
+    Message,
+    /// 0x8900, kind 0xF0, one of these texts.
+    PassedText(&'static str, &'static str),
+}
+
+const COMMON: Dialect = Dialect { name: "", items: &[], alarms: None, load_is_hire: false, fuel: Fuel::Control(0xF0, 0xF1) };
 
 static COMMON_READINGS: Dialect = COMMON;
 
 /// All of them, by name. Names are configuration, so they stay.
 static DIALECTS: &[Dialect] = &[
     // AOVX AL300, GL100, VL300: items F3, F6, F8 are blocks of their own, alarm bit 16 is movement
-    Dialect { name: "aovx", items: items::AOVX, alarms: Some(&[AlarmBit::new(16, Some(Alarm::Movement), "movement")]), ..COMMON },
+    Dialect {
+        name: "aovx",
+        items: items::AOVX,
+        alarms: Some(&[AlarmBit::new(16, Some(Alarm::Movement), "movement")]),
+        fuel: Fuel::ControlText("#0;1", "#0;0"),
+        ..COMMON
+    },
+    // G10LS, W15L
+    Dialect { name: "g10ls", fuel: Fuel::Control(0x64, 0x65), ..COMMON },
     // the GPS51 platform's family of trackers
     Dialect { name: "gps51", items: items::GPS51, ..COMMON },
     // Jimi JC cameras in 808 mode: item E8 carries typed events
-    Dialect { name: "jimi", items: items::JIMI, ..COMMON },
+    Dialect { name: "jimi", items: items::JIMI, fuel: Fuel::PassedText("RELAY,1#", "RELAY,0#"), ..COMMON },
+    // units with a message of their own for the fuel supply
+    Dialect { name: "oil_message", fuel: Fuel::Message, ..COMMON },
     // padlocks such as G-360P, G-508P
     Dialect {
         name: "padlock",
@@ -44,7 +69,7 @@ static DIALECTS: &[Dialect] = &[
 ];
 
 /// The names, for the registry.
-pub(super) const NAMES: &[&str] = &["aovx", "gps51", "jimi", "padlock", "taxi"];
+pub(super) const NAMES: &[&str] = &["aovx", "g10ls", "gps51", "jimi", "oil_message", "padlock", "taxi"];
 
 /// The dialect of this name, else the common readings.
 pub(super) fn find(name: Option<&str>) -> &'static Dialect {

@@ -1,11 +1,8 @@
 //! Cutting the byte stream: `7E … 7E`, the `E7 … E7` variant, and `( … )` sentences on the same socket.
-//!
-//! The flag byte is a separator, not a bracket: units share one between two frames, double it, or lose one. A slice behind
-//! a flag is a frame whatever its checksum says; a slice without an opening flag is one only if its checksum and its
-//! declared length both fit, because noise between frames must not become a reject of its own kind.
 
-use crate::fault::{Fault, FaultKind};
 use crate::parts::checksum::xor;
+pub(super) use crate::parts::flagged::Marks;
+use crate::parts::flagged::{self, Framing, find, garbage};
 use crate::wire::{Checksum, Cut, Frame, Probe};
 
 /// `7E … 7E` with the standard's escapes.
@@ -19,43 +16,17 @@ pub(super) const SENTENCE: u8 = 2;
 pub(super) const SHORTEST: usize = 13;
 /// The longest sentence seen has 36 characters; the bound only keeps a lone `(` from holding back what follows.
 const MAX_SENTENCE: usize = 256;
-const NO_FRAME: &str = "bytes between frames";
 
-/// How a form marks and escapes its frames.
-#[derive(Debug)]
-pub(super) struct Marks {
-    /// Stands before and behind a frame.
-    pub(super) flag: u8,
-    /// Lead byte, second byte, and the byte they stand for.
-    pub(super) escapes: &'static [(u8, u8, u8)],
-}
-
-static MARKS: [Marks; 2] = [
-    Marks { flag: 0x7E, escapes: &[(0x7D, 0x02, 0x7E), (0x7D, 0x01, 0x7D)] },
-    Marks { flag: 0xE7, escapes: &[(0xE6, 0x01, 0xE6), (0xE6, 0x02, 0xE7), (0x3E, 0x01, 0x3E), (0x3E, 0x02, 0x3D)] },
-];
+static VARIANT_MARKS: Marks =
+    Marks { flag: 0xE7, escapes: &[(0xE6, 0x01, 0xE6), (0xE6, 0x02, 0xE7), (0x3E, 0x01, 0x3E), (0x3E, 0x02, 0x3D)] };
 
 /// The marks of a binary form.
 pub(super) fn marks(form: u8) -> &'static Marks {
-    MARKS.get(usize::from(form)).unwrap_or(&MARKS[0])
+    if form == VARIANT { &VARIANT_MARKS } else { &flagged::STANDARD }
 }
 
-impl Marks {
-    fn is_lead(&self, byte: u8) -> bool {
-        self.escapes.iter().any(|(lead, ..)| *lead == byte)
-    }
-}
-
-/// Where this byte stands first. Works on blocks that the compiler turns into vector comparisons: every received byte
-/// passes here, and most frames are a few blocks long.
-pub(super) fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let at = blocks.iter().position(|block| block.iter().fold(false, |hit, b| hit | (*b == wanted)));
-    let (base, tail): (usize, &[u8]) = match at {
-        Some(n) => (n * 16, blocks.get(n).map_or(&[], |b| b)),
-        None => (blocks.len() * 16, rest),
-    };
-    tail.iter().position(|b| *b == wanted).map(|n| base + n)
+fn framing(form: u8) -> Framing {
+    Framing { marks: marks(form), form, shortest: SHORTEST, length_fits }
 }
 
 /// Find the first frame. `form` is the binary form that this connection has shown to speak, if it has: then the other
@@ -73,101 +44,28 @@ pub(super) fn cut<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &
 }
 
 fn between_flags<'b>(form: u8, undecided: bool, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
-    let inside = input.get(1..).unwrap_or_default();
-    let Some(end) = find(inside, marks(form).flag) else {
-        // a flag on its own is fill; half a frame may still become whole, radio links pause for longer than we wait
-        return if quiet && inside.is_empty() { Cut::Fill(1) } else { Cut::More };
-    };
-    if end == 0 {
-        return Cut::Fill(1);
+    match framing(form).between_flags(input, quiet, scratch) {
+        Cut::Frame(frame) if form == VARIANT && undecided && frame.checksum != Checksum::Good => Cut::Skip(1, garbage()),
+        cut => cut,
     }
-    let (Some(raw), Some(inside)) = (input.get(..end + 2), inside.get(..end)) else {
-        return Cut::More;
-    };
-    let content = match unescape(form, inside, scratch) {
-        Ok(content) => content,
-        Err(fault) => return Cut::Skip(raw.len(), fault),
-    };
-    if content.len() < SHORTEST {
-        return Cut::Skip(raw.len(), Fault::new(FaultKind::Truncated, content.len(), "shorter than any message"));
-    }
-    let checksum = verdict(content);
-    if form == VARIANT && undecided && checksum != Checksum::Good {
-        return Cut::Skip(1, Fault::new(FaultKind::Garbage, 0, NO_FRAME));
-    }
-    Cut::Frame(Frame { raw, content, form, checksum })
 }
 
 fn unopened<'b>(form: Option<u8>, input: &'b [u8], quiet: bool, scratch: &'b mut Vec<u8>) -> Cut<'b> {
-    let spoken = form.unwrap_or(STANDARD);
-    let mark = |b: &u8| *b == b'(' || *b == marks(spoken).flag || form.is_none() && *b == marks(VARIANT).flag;
-    let garbage = || Fault::new(FaultKind::Garbage, 0, NO_FRAME);
-    let skip = |bytes: &[u8]| {
-        let inside = bytes.iter().skip(1).position(mark).map_or(bytes.len(), |n| n + 1);
-        Cut::Skip(inside, garbage())
-    };
-    let Some(end) = find(input, marks(spoken).flag) else {
-        return if quiet { skip(input) } else { Cut::More };
-    };
-    let (Some(raw), Some(inside)) = (input.get(..=end), input.get(..end)) else {
-        return Cut::More;
-    };
-    let whole = inside.len() >= SHORTEST && unescape(spoken, inside, scratch).is_ok_and(is_certain);
-    if !whole {
-        return skip(inside);
-    }
-    match unescape(spoken, inside, scratch) {
-        Ok(content) => Cut::Frame(Frame { raw, content, form: spoken, checksum: Checksum::Good }),
-        Err(_) => Cut::Skip(inside.len(), garbage()),
-    }
+    let framing = framing(form.unwrap_or(STANDARD));
+    let is_mark = |b: u8| b == b'(' || b == framing.marks.flag || form.is_none() && b == VARIANT_MARKS.flag;
+    framing.unopened(is_mark, input, quiet, scratch)
 }
 
-/// Whether bytes are a message beyond doubt: the checksum fits and the header's length says as many bytes as there are.
-fn is_certain(content: &[u8]) -> bool {
+/// Whether the header's length says as many bytes as there are.
+fn length_fits(content: &[u8]) -> bool {
     let Some([a, b, c, d]) = content.first_chunk::<4>() else {
         return false;
     };
-    let declared = super::header::frame_length(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
-    content.len() >= SHORTEST && declared == content.len() && xor(content) == 0
-}
-
-fn verdict(content: &[u8]) -> Checksum {
-    match (content.split_last(), xor(content)) {
-        (Some((check, before)), wrong) if wrong != 0 => {
-            Checksum::Wrong { expected: u32::from(check ^ wrong), found: u32::from(*check), offset: before.len() }
-        }
-        _ => Checksum::Good,
-    }
-}
-
-/// The bytes without their escapes, borrowed where there are none.
-fn unescape<'b>(form: u8, inside: &'b [u8], scratch: &'b mut Vec<u8>) -> Result<&'b [u8], Fault> {
-    let marks = marks(form);
-    let plain = match form {
-        STANDARD => find(inside, 0x7D).is_none(),
-        _ => !inside.iter().any(|b| marks.is_lead(*b)),
-    };
-    if plain {
-        return Ok(inside);
-    }
-    scratch.clear();
-    let mut bytes = inside.iter().copied();
-    while let Some(byte) = bytes.next() {
-        if !marks.is_lead(byte) {
-            scratch.push(byte);
-            continue;
-        }
-        let second = bytes.next();
-        let Some((.., meant)) = marks.escapes.iter().find(|(l, s, _)| *l == byte && Some(*s) == second) else {
-            return Err(Fault::new(FaultKind::Escape, scratch.len(), format!("{byte:02x} begins no escape of this protocol")));
-        };
-        scratch.push(*meant);
-    }
-    Ok(scratch)
+    super::header::frame_length(u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])) == content.len()
 }
 
 fn sentence(input: &[u8], quiet: bool) -> Cut<'_> {
-    let garbage = |n: usize| Cut::Skip(n, Fault::new(FaultKind::Garbage, 0, NO_FRAME));
+    let garbage = |n: usize| Cut::Skip(n, garbage());
     for (n, byte) in input.iter().enumerate().skip(1).take(MAX_SENTENCE) {
         match byte {
             b')' => {
@@ -215,7 +113,7 @@ fn probe_header(form: u8, rest: &[u8]) -> Probe {
     }
     let mut scratch = Vec::new();
     match find(rest, marks(form).flag) {
-        Some(end) => match unescape(form, rest.get(..end).unwrap_or_default(), &mut scratch) {
+        Some(end) => match marks(form).unescape(rest.get(..end).unwrap_or_default(), &mut scratch) {
             Ok(content) if content.len() >= SHORTEST && xor(content) == 0 => Probe::Yes,
             _ => Probe::No,
         },
@@ -288,12 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_undone_into_the_scratch_only_where_there_are_some() {
-        let mut scratch = Vec::new();
-        assert_eq!(unescape(STANDARD, b"ab", &mut scratch).unwrap(), b"ab");
-        assert_eq!(unescape(STANDARD, b"\x30\x7d\x02\x08\x7d\x01\x55", &mut scratch).unwrap(), b"\x30\x7e\x08\x7d\x55");
-        assert_eq!(unescape(VARIANT, b"\xe6\x01\xe6\x02\x3e\x01\x3e\x02", &mut scratch).unwrap(), b"\xe6\xe7\x3e\x3d");
-        assert!(unescape(STANDARD, b"\x7d", &mut scratch).is_err());
+    fn the_variant_has_its_own_escapes() {
+        let unescaped = marks(VARIANT).unescape(b"\xe6\x01\xe6\x02\x3e\x01\x3e\x02", &mut Vec::new()).map(<[u8]>::to_vec);
+        assert_eq!(unescaped.unwrap(), b"\xe6\xe7\x3e\x3d");
     }
 
     #[test]
@@ -312,16 +207,6 @@ mod tests {
         assert_eq!(shape(b"(1\x00", false), "skip 2 garbage");
         assert_eq!(shape(&[b'('; 2], false), "skip 1 garbage");
         assert_eq!(shape(&[&b"("[..], &[b'1'; MAX_SENTENCE]].concat(), false), format!("skip {MAX_SENTENCE} garbage"));
-    }
-
-    #[test]
-    fn find_sees_every_place() {
-        for n in 0..70 {
-            let mut bytes = vec![0; 70];
-            bytes[n] = 0x7E;
-            assert_eq!(find(&bytes, 0x7E), Some(n));
-        }
-        assert_eq!(find(&[0; 70], 0x7E), None);
     }
 
     #[test]

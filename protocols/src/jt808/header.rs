@@ -11,7 +11,7 @@ use super::frame::VARIANT;
 /// Attribute bit 14: the header of the 2019 edition, with a version byte and a terminal number of 10 bytes.
 pub(super) const VERSION_FLAG: u16 = 1 << 14;
 /// Attribute bit 13: a packet item follows the serial number.
-const PACKET_FLAG: u16 = 1 << 13;
+pub(super) const PACKET_FLAG: u16 = 1 << 13;
 /// Attribute bit 15, reserved by the standard: 0x55xx units ask for an answer with it.
 const ANSWER_FLAG: u16 = 1 << 15;
 /// Attribute bits 10 to 12 name the encryption of the body; the standard defines RSA only.
@@ -36,7 +36,8 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(form: u8, version: Option<u8>, sent: &[u8]) -> Self {
+    /// The first ten bytes of a number count; no edition has more.
+    pub(super) fn new(form: u8, version: Option<u8>, sent: &[u8]) -> Self {
         let mut number = [0; 10];
         for (to, from) in number.iter_mut().zip(sent) {
             *to = *from;
@@ -47,6 +48,11 @@ impl Peer {
     /// The terminal number as on the wire.
     pub(super) fn number(&self) -> &[u8] {
         self.number.get(..usize::from(self.used)).unwrap_or_default()
+    }
+
+    /// The edition, where the header shows it, else this one.
+    pub(super) const fn edition(&self, otherwise: Edition) -> Edition {
+        if self.version.is_some() { Edition::V2019 } else { otherwise }
     }
 
     /// Whether the terminal has no number at all.
@@ -106,15 +112,23 @@ impl Header {
     }
 }
 
-/// Whether this message has the header of the 0x55xx units, with a serial number of one byte.
+/// Whether this message is one of the 0x55xx units.
 pub(super) const fn is_lock_report(message: u16) -> bool {
     matches!(message, 0x5501 | 0x5502)
+}
+
+/// The answer to lock reports.
+const LOCK_ANSWER: u16 = 0x4401;
+
+/// Whether the serial number of this message has one byte.
+pub(super) const fn has_short_serial(message: u16) -> bool {
+    is_lock_report(message) || message == LOCK_ANSWER
 }
 
 /// Length of header, body and check byte as id and attributes declare it.
 pub(super) const fn frame_length(message: u16, attributes: u16) -> usize {
     let header = if attributes & VERSION_FLAG != 0 { 17 } else { 12 };
-    let short_serial = if is_lock_report(message) { 1 } else { 0 };
+    let short_serial = if has_short_serial(message) { 1 } else { 0 };
     let packet = if attributes & PACKET_FLAG != 0 { 4 } else { 0 };
     header - short_serial + packet + (attributes & LENGTH) as usize + 1
 }
@@ -135,7 +149,7 @@ pub(super) fn read(c: &mut Cursor<'_, '_>, form: u8) -> Result<Header, Fault> {
         (None, _) => 6,
     };
     let peer = Peer::new(form, version, c.bytes("terminal_number", size)?);
-    let serial = match is_lock_report(message) {
+    let serial = match has_short_serial(message) {
         true => u16::from(c.read("serial", be_u8)?),
         false => c.read("serial", be_u16)?,
     };

@@ -28,6 +28,9 @@ pub(super) mod id {
     pub(in super::super) const LOCATION_ANSWER: u16 = 0x0201;
     /// Of trackers: a batch with short lengths, or battery and time.
     pub(in super::super) const SHORT_BATCH: u16 = 0x0210;
+    pub(in super::super) const EVENT: u16 = 0x0301;
+    pub(in super::super) const QUESTION_ANSWER: u16 = 0x0302;
+    pub(in super::super) const MENU_CHOICE: u16 = 0x0303;
     pub(in super::super) const CONTROL_ANSWER: u16 = 0x0500;
     /// Of CC888: a heartbeat.
     pub(in super::super) const TRACKER_HEARTBEAT: u16 = 0x0506;
@@ -93,8 +96,14 @@ pub(super) struct Told<'f> {
 pub(super) enum Content<'f> {
     /// A packet of a split message.
     Packet,
-    /// An answer that says nothing but its result.
+    /// A request for packets of ours.
     Answer,
+    /// 0x0001: what it answers, and how that went.
+    Receipt {
+        serial: u16,
+        message: u16,
+        result: u8,
+    },
     /// With what some trackers put into it.
     Heartbeat(Option<Box<Report>>),
     Unregister,
@@ -172,12 +181,12 @@ fn content<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -
         id::LOCATION_ANSWER | id::CONTROL_ANSWER => answered_position(c, context)?,
         id::LOCK | id::LOCK_WITHOUT_FIX => position_at(lock::read(header.message, c, context)?),
         id::ANSWER => {
-            c.read("answers_serial", be_u16)?;
-            let of = c.read("answers_message", be_u16)?;
-            c.show(|| format!("0x{of:04x}"));
+            let serial = c.read("answers_serial", be_u16)?;
+            let message = c.read("answers_message", be_u16)?;
+            c.show(|| format!("0x{message:04x}"));
             let result = c.read("result", be_u8)?;
-            c.note(|| ["done", "failed", "faulty", "unsupported"].get(usize::from(result)).copied().unwrap_or("unknown"));
-            undated(Content::Answer)
+            c.note(|| RESULTS.get(usize::from(result)).copied().unwrap_or("unknown"));
+            undated(Content::Receipt { serial, message, result })
         }
         id::HEARTBEAT | id::TRACKER_HEARTBEAT => undated(Content::Heartbeat(heartbeat(c)?)),
         id::UNREGISTER => undated(Content::Unregister),
@@ -227,6 +236,19 @@ fn content<'f>(header: &Header, c: &mut Cursor<'f, '_>, context: &Context<'_>) -
         }
         message => by_table(message, c, context)?,
     })
+}
+
+/// Results of 0x0001.
+static RESULTS: [&str; 5] = ["done", "failed", "faulty", "unsupported", "alarm_handled"];
+
+/// A receipt as named values, for one that nobody waited for.
+pub(super) fn receipt(serial: u16, message: u16, result: u8) -> Attributes {
+    let mut values = Attributes::default();
+    values.set("message", "general_answer");
+    values.set("answers_serial", serial);
+    values.set("answers_message", format!("0x{message:04x}"));
+    values.set("result", RESULTS.get(usize::from(result)).map_or_else(|| Value::from(result), |word| Value::from(*word)));
+    values
 }
 
 fn undated(content: Content<'_>) -> Told<'_> {

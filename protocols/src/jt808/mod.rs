@@ -4,13 +4,18 @@
 //!
 //! A message is header and body between two flags, with one check byte. Every message names its terminal, so a session
 //! belongs to whoever speaks first; registration (0x0100) and authentication (0x0102) are used by many and demanded by
-//! configuration only. `frame` cuts, `header` names, `message` reads, `session` acts, `reply` answers.
+//! configuration only. `frame` cuts, `header` names, `message` reads, `session` acts,
+//! `downlink` holds what the platform says, `reply` writes it, `commands` chooses it, `hearing` hears what is said to it.
 
+mod acknowledgement;
+mod commands;
 mod context;
 mod dialect;
+mod downlink;
 mod driver;
 mod frame;
 mod header;
+mod hearing;
 mod items;
 mod layout;
 mod layouts;

@@ -1,10 +1,11 @@
-//! 0x0104: the terminal's parameters. The names are those of commands, too.
+//! The terminal's parameters: read from 0x0104, and written for 0x8103 by the same names.
 
 use nom::number::complete::{be_u8, be_u16, be_u32};
+use serde_json::Value as Json;
 
 use super::context::Context;
 use super::layout::{Num, flags};
-use crate::cursor::{Cursor, hex};
+use crate::cursor::{Cursor, hex, unhex};
 use crate::event::{Attributes, Value};
 use crate::fault::Fault;
 use crate::parts::text;
@@ -119,6 +120,11 @@ static PARAMETERS: &[(u32, Form, &str)] = &[
     (0x0103, Word, "can_2_upload_s"),
 ];
 
+/// Every parameter that has a name.
+pub(super) fn named() -> Vec<(u32, &'static str)> {
+    PARAMETERS.iter().map(|(id, _, name)| (*id, *name)).collect()
+}
+
 /// The whole body of 0x0104. The edition of 2011 repeats the count; units of any edition were seen to do either, so what
 /// makes the items end at the last byte is right.
 pub(super) fn read(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<Attributes, Fault> {
@@ -176,6 +182,52 @@ fn one(id: u32, c: &mut Cursor<'_, '_>, values: &mut Attributes, context: &Conte
     Ok(())
 }
 
+/// The id that a command means by a name, or by the id itself as `0x0001`.
+pub(super) fn id(name: &str) -> Option<u32> {
+    let known = PARAMETERS.iter().find(|(.., known)| *known == name).map(|(id, ..)| *id);
+    known.or_else(|| u32::from_str_radix(name.strip_prefix("0x")?, 16).ok())
+}
+
+/// Id and bytes of a parameter that a command sets. `text` puts text into the terminal's charset.
+pub(super) fn encode(
+    name: &str,
+    value: &Json,
+    text: impl FnOnce(&str) -> Result<Vec<u8>, String>,
+) -> Result<(u32, Vec<u8>), String> {
+    let id = id(name).ok_or_else(|| format!("values.{name}: there is no such parameter"))?;
+    let form = PARAMETERS.iter().find(|(known, ..)| *known == id).map_or(Bytes, |(_, form, _)| *form);
+    let bytes = match form {
+        Byte => number(value, 1),
+        Word => number(value, 2),
+        Double => number(value, 4),
+        Bits => bits(value).or_else(|| number(value, 4)),
+        Text => value.as_str().map(text).transpose()?,
+        Bytes => value.as_str().and_then(unhex),
+    };
+    let expected = match form {
+        Byte => "a whole number below 256",
+        Word => "a whole number below 65536",
+        Double => "a whole number below 4294967296",
+        Bits => "a whole number, or a list of `bit_0` to `bit_31`",
+        Text => "a text",
+        Bytes => "hex, two digits a byte",
+    };
+    let bytes = bytes.filter(|bytes| bytes.len() <= usize::from(u8::MAX));
+    bytes.map(|bytes| (id, bytes)).ok_or_else(|| format!("values.{name}: expected {expected}, at most 255 bytes"))
+}
+
+fn number(value: &Json, bytes: usize) -> Option<Vec<u8>> {
+    let n = value.as_u64().filter(|n| *n < 1 << (8 * bytes))?;
+    n.to_be_bytes().get(8 - bytes..).map(<[u8]>::to_vec)
+}
+
+/// Bits as [`read`] tells them.
+fn bits(value: &Json) -> Option<Vec<u8>> {
+    let bit = |name: &Json| name.as_str()?.strip_prefix("bit_")?.parse::<u32>().ok().filter(|n| *n < 32);
+    let set = value.as_array()?.iter().map(bit).try_fold(0u32, |set, n| Some(set | 1 << n?))?;
+    Some(set.to_be_bytes().to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +256,48 @@ mod tests {
         let body = b"\x00\x05\x02\x00\x00\xf3\x64\x02\xab\xcd\x00\x00\x00\x31\x01\x07";
         let expected = serde_json::json!({"answers_serial": 5, "0xf364": "abcd", "movement_radius_m": "07"});
         assert_eq!(read_body(body, Edition::V2013), expected);
+    }
+
+    fn encoded(name: &str, value: Json) -> Result<(u32, Vec<u8>), String> {
+        encode(name, &value, |text| Ok(text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn what_is_set_is_read_back_by_the_same_name() {
+        for (id, form, name) in PARAMETERS {
+            let value = match form {
+                Byte => serde_json::json!(200),
+                Word => serde_json::json!(60000),
+                Double => serde_json::json!(4_000_000_000u32),
+                Bits => serde_json::json!(["bit_0", "bit_31"]),
+                Text => serde_json::json!("taxi.local"),
+                Bytes => serde_json::json!("16320a1e"),
+            };
+            let (by_name, bytes) = encoded(name, value.clone()).unwrap();
+            assert_eq!(encoded(&format!("0x{id:04x}"), value.clone()), Ok((by_name, bytes.clone())));
+            let body = [&b"\0\x05\x01"[..], &id.to_be_bytes(), &[bytes.len() as u8], &bytes].concat();
+            assert_eq!(read_body(&body, Edition::V2013)[name], value, "{name}");
+        }
+        assert_eq!(encoded("0xf364", serde_json::json!("abcd")), Ok((0xF364, vec![0xAB, 0xCD])));
+        assert_eq!(encoded("alarm_mask", serde_json::json!(3)).unwrap().1, [0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn refuses_values_that_a_parameter_cannot_have() {
+        for (name, value) in [
+            ("plate_colour", serde_json::json!(256)),
+            ("movement_radius_m", serde_json::json!(-1)),
+            ("heartbeat_interval_s", serde_json::json!("60")),
+            ("heartbeat_interval_s", serde_json::json!(60.5)),
+            ("main_server", serde_json::json!(1)),
+            ("main_server", serde_json::json!("x".repeat(256))),
+            ("alarm_mask", serde_json::json!(["bit_32"])),
+            ("0xf364", serde_json::json!(7)),
+            ("no_such_thing", serde_json::json!(7)),
+            ("0xzz", serde_json::json!("00")),
+        ] {
+            assert!(encoded(name, value).unwrap_err().starts_with(&format!("values.{name}: ")));
+        }
     }
 
     #[test]

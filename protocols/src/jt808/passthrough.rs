@@ -123,7 +123,8 @@ fn said<'f>(kind: u8, said: &str) -> (Content<'f>, bool) {
     (Content::Data(Box::new(data)), false)
 }
 
-/// Kind 0xF0: time, whether stored, vehicle type, subtype. The first three subtypes end with the place.
+/// Kind 0xF0: time, whether stored, vehicle type, subtype. The first three subtypes end with the place, those of stored records
+/// with a time behind it: an hour or two later than the record's, in the published ones, so the place is of that time.
 fn obd_record(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<(Box<Report>, bool), Fault> {
     let mut report = Box::<Report>::default();
     position::set_time(c.bytes("time", 6)?, &mut report, context);
@@ -164,6 +165,11 @@ fn obd_record(c: &mut Cursor<'_, '_>, context: &Context<'_>) -> Result<(Box<Repo
     let has_place = matches!(subtype, 0x01..=0x03);
     if has_place {
         position::place(c, &mut report, context)?;
+        if let Some(of_place) = context.time(c.rest()).filter(|_| c.remaining() == 6) {
+            c.bytes("place_time", 6)?;
+            let of_record = report.time.replace(of_place);
+            of_record.into_iter().for_each(|time| report.attributes.set("record_time", time.to_string()));
+        }
     }
     if c.remaining() > 0 {
         report.attributes.set("rest", hex(c.take_rest("rest")));
@@ -278,6 +284,16 @@ mod tests {
         let (Content::Position(r), true) = body(bytes) else { panic!("no position") };
         assert_eq!((r.latitude, r.archived), (Some(39.904), Some(true)));
         assert!(r.alarms.contains(Alarm::PowerCut));
+    }
+
+    #[test]
+    fn the_place_of_a_stored_record_has_its_own_time() {
+        let bytes =
+            b"\xf0\x26\x03\x01\x18\x00\x00\x01\x02\x03\x00\0\0\0\x03\x02\x60\xe3\x00\x06\xf0\x3a\xd8\x26\x03\x01\x19\x00\x00";
+        let (Content::Position(r), true) = body(bytes) else { panic!("no position") };
+        assert_eq!(r.time.unwrap().to_string(), "2026-03-01T11:00:00.000Z");
+        assert_eq!(r.attributes.get("record_time"), Some(&"2026-03-01T10:00:00.000Z".into()));
+        assert_eq!(r.attributes.get("rest"), None);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use super::context::Context;
 use super::header::Edition;
 use super::items;
 use crate::cursor::{Cursor, hex};
-use crate::event::{Alarm, Alarms, Attributes, Report, Value};
+use crate::event::{Alarm, Attributes, Report, Value};
 use crate::fault::Fault;
 use crate::parts::geo;
+pub(super) use crate::parts::report::as_values;
 
 /// Bytes of the part that every report has.
 pub(super) const LENGTH: usize = 28;
@@ -81,6 +82,17 @@ static ALARMS: &[AlarmBit] = &[
     AlarmBit::new(30, Some(Alarm::Accident), "rollover"),
     AlarmBit::new(31, Some(Alarm::Door), ""),
 ];
+
+/// The bits of the standard's alarm word that say this alarm in this edition; a fence has the same bits whichever way it is
+/// crossed.
+pub(super) fn alarm_bits(alarm: Alarm, edition: Edition) -> u32 {
+    let alarm = match alarm {
+        Alarm::GeofenceEnter | Alarm::GeofenceExit => Alarm::Geofence,
+        other => other,
+    };
+    let says = |a: &&AlarmBit| a.alarm == Some(alarm) && (a.since..=a.until).contains(&edition);
+    ALARMS.iter().filter(says).fold(0, |bits, a| bits | 1 << a.bit)
+}
 
 /// Status bits.
 mod status {
@@ -270,36 +282,6 @@ fn fixed_tail(c: &mut Cursor<'_, '_>, report: &mut Report) -> Result<(), Fault> 
         report.attributes.set("reserve", hex(reserved));
     }
     Ok(())
-}
-
-/// A place inside another message, as named values in the words of the contract.
-pub(super) fn as_values(report: &Report) -> Attributes {
-    let mut values = Attributes::default();
-    if let Some(time) = report.time {
-        values.set("time", time.to_string());
-    }
-    let floats = [
-        ("latitude", report.latitude),
-        ("longitude", report.longitude),
-        ("altitude_m", report.altitude_m),
-        ("speed_kmh", report.speed_kmh),
-        ("course_deg", report.course_deg),
-    ];
-    for (name, value) in floats {
-        value.into_iter().for_each(|x| values.set(name, x));
-    }
-    let flags =
-        [("valid", report.valid), ("ignition", report.ignition), ("in_service", report.in_service), ("occupied", report.occupied)];
-    for (name, value) in flags {
-        value.into_iter().for_each(|yes| values.set(name, yes));
-    }
-    if !Alarms::is_empty(&report.alarms) {
-        values.set("alarms", Value::List(report.alarms.iter().map(|a| Value::from(a.label())).collect()));
-    }
-    for (name, value) in report.attributes.iter() {
-        values.set(name.to_owned(), value.clone());
-    }
-    values
 }
 
 #[cfg(test)]

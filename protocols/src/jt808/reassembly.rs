@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::downlink::fields::MAX_ASKED;
 use super::header::{Header, Packet, Peer};
 use super::message::id;
-use super::reply::MAX_ASKED;
 
 /// Half-received messages of one connection. A terminal sends one at a time; a photo may overtake a slow list.
 const MAX_OPEN: usize = 4;

@@ -3,13 +3,21 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::acknowledgement::{Ack, Reply};
+use super::commands::{self, Office};
 use super::context::Context;
+use super::downlink::fields::Packets;
+use super::downlink::{Downlink, Head, Message as Platform, answers};
 use super::frame::{self, SENTENCE, SHORTEST};
 use super::header::{self, Edition, Header, Peer};
+use super::hearing::Heard;
 use super::message::{self, Batch, Content, Incoming, Media, Message, Registration, Told, id};
+use super::parameters;
 use super::reassembly::{Added, GivenUp, Reassembly, Whole};
 use super::reply::{self, result};
+use crate::command::Command;
 use crate::cursor::{Cursor, Field, Trace};
+use crate::desk::{Confirms, Errand, Plan, Unfit};
 use crate::event::{Body, Data, DataKind, Report, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{DeviceId, MessageType, SessionId};
@@ -32,58 +40,16 @@ pub(super) struct Jt808 {
     /// The binary form that the terminal has shown to speak.
     form: Option<u8>,
     /// Known from a registration; the header alone does not tell 2011 from 2013.
-    edition: Edition,
+    pub(super) edition: Edition,
     /// Number of our next message.
     serial: u16,
     /// The last sender that was identified, so that the same bytes need no second look.
     peer: Option<Peer>,
+    /// The last sender, whom messages of our own are for.
+    to: Option<Peer>,
     authenticated: bool,
     reassembly: Reassembly,
-}
-
-/// What is needed to answer a message.
-#[derive(Debug)]
-pub(super) struct Ack {
-    peer: Peer,
-    message: u16,
-    serial: u16,
-    result: u8,
-    /// Serial numbers of the packets of a split message, each of which is acknowledged.
-    packets: Option<Box<[u16]>>,
-    reply: Reply,
-}
-
-#[derive(Debug)]
-enum Reply {
-    General,
-    Registered,
-    Time,
-    Clock,
-    Lock,
-    Media {
-        id: u32,
-        /// The edition of 2011 repeats the serial number.
-        with_serial: bool,
-        /// The packet itself is to be acknowledged, too.
-        with_general: bool,
-    },
-    /// `( … )`, with the word that is replaced by the time.
-    Sentence(Box<[u8]>),
-}
-
-impl Ack {
-    fn general(header: &Header) -> Self {
-        let Header { peer, message, serial, .. } = *header;
-        Self { peer, message, serial, result: result::DONE, packets: None, reply: Reply::General }
-    }
-
-    fn with(self, reply: Reply) -> Self {
-        Self { reply, ..self }
-    }
-
-    fn result(self, result: u8) -> Self {
-        Self { result, ..self }
-    }
+    pub(super) office: Office,
 }
 
 type Served = Answer<Ack>;
@@ -101,8 +67,10 @@ impl Wire for Jt808 {
             edition: Edition::V2013,
             serial: u16::from_be_bytes([high, low]),
             peer: None,
+            to: None,
             authenticated: false,
             reassembly: Reassembly::default(),
+            office: Office::default(),
         }
     }
 
@@ -160,46 +128,7 @@ impl Wire for Jt808 {
     }
 
     fn acknowledge(&mut self, ack: Ack, delivery: Delivery, link: &Link, now: Now, out: &mut Outgoing) {
-        let Ack { peer, message, serial, result, packets, reply } = ack;
-        let stored = delivery == Delivery::Stored;
-        let result = if stored { result } else { result::FAILED };
-        match reply {
-            Reply::Registered => {
-                let code = link.device_id().map(|d| link.settings().auth.code(d.as_str())).unwrap_or_default();
-                let result = match delivery {
-                    Delivery::Stored => result::DONE,
-                    Delivery::Refused => NO_SUCH_VEHICLE,
-                    Delivery::UnknownDevice => NO_SUCH_TERMINAL,
-                };
-                let own = self.next_serial();
-                out.frame(|out| reply::registered(out, &peer, own, serial, result, &code));
-            }
-            Reply::Time => {
-                let own = self.next_serial();
-                out.frame(|out| reply::server_time(out, &peer, own, now.utc));
-            }
-            Reply::Clock => {
-                let own = self.next_serial();
-                out.frame(|out| reply::clock(out, &peer, own, now.utc));
-            }
-            Reply::Lock => {
-                let own = self.next_serial();
-                out.frame(|out| reply::lock(out, &peer, own, message, result));
-            }
-            Reply::Sentence(said) => out.frame(|out| told_time(&said, now, out)),
-            Reply::Media { id, with_serial, with_general } if stored => {
-                if with_general {
-                    self.general(&peer, (serial, message), result, out);
-                }
-                let own = self.next_serial();
-                out.frame(|out| reply::media(out, &peer, own, with_serial.then_some(serial), id, &[]));
-            }
-            // a failure has no word in 0x8800
-            Reply::General | Reply::Media { .. } => match packets {
-                Some(serials) => serials.iter().for_each(|serial| self.general(&peer, (*serial, message), result, out)),
-                None => self.general(&peer, (serial, message), result, out),
-            },
-        }
+        self.write_acknowledgement(ack, delivery, link, now, out);
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -214,41 +143,78 @@ impl Wire for Jt808 {
         let (asks, given_up) = self.reassembly.expire(step.now().uptime);
         given_up.into_iter().for_each(|g| report(g, step));
         for ask in asks {
-            let own = self.next_serial();
-            let with_serial = (self.edition == Edition::V2011).then_some(ask.first_serial);
-            step.send(|out| match ask.media {
-                Some(media) => reply::media(out, &ask.peer, own, with_serial, media, &ask.missing),
-                None => reply::packets_again(out, &ask.peer, own, ask.first_serial, &ask.missing),
-            });
+            let head = self.head(ask.peer);
+            let request = match ask.media {
+                Some(media) => Platform::Media(answers::Media::missing(head.edition, ask.first_serial, media, ask.missing)),
+                None => {
+                    let packets = Packets::new(ask.missing);
+                    Platform::PacketsAgain(answers::PacketsAgain { serial: ask.first_serial, packets })
+                }
+            };
+            step.send(|out| request.write(&head, out));
         }
+    }
+
+    type Downlink = Downlink;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+
+    fn samples() -> Vec<Downlink> {
+        Downlink::samples()
+    }
+
+    fn encode(&self, downlink: &Downlink, _link: &Link, out: &mut Vec<u8>) {
+        downlink.write(out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], profile: &Profile, trace: Option<&mut Trace>) -> Result<Downlink, Fault> {
+        Downlink::read(raw, self.edition, profile, trace)
+    }
+
+    fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
+        reply::seal(form, content, out);
+    }
+
+    fn parameters() -> Vec<(u32, &'static str)> {
+        parameters::named()
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        self.plan(command, errand)
+    }
+
+    fn one_offer(&self, _profile: &Profile) -> bool {
+        // the answer to a question says which, a button pressed after a text does not
+        self.office.text_only
     }
 }
 
-/// Results of 0x8100.
-const NO_SUCH_VEHICLE: u8 = 2;
-const NO_SUCH_TERMINAL: u8 = 4;
-
 impl Jt808 {
     fn context(&self, header: &Header, profile: &Profile) -> Context<'static> {
-        let edition = if header.peer.version.is_some() { Edition::V2019 } else { self.edition };
-        Context::new(edition, profile)
+        Context::new(header.peer.edition(self.edition), profile)
     }
 
-    fn next_serial(&mut self) -> u16 {
+    pub(super) fn next_serial(&mut self) -> u16 {
         let serial = self.serial;
         self.serial = serial.wrapping_add(1);
         serial
     }
 
-    fn general(&mut self, peer: &Peer, of: (u16, u16), result: u8, out: &mut Outgoing) {
-        let own = self.next_serial();
-        out.frame(|out| reply::general(out, peer, own, of, result));
+    /// The head of our next message.
+    pub(super) fn head(&mut self, peer: Peer) -> Head {
+        Head { peer, edition: peer.edition(self.edition), serial: self.next_serial(), packet: None }
+    }
+
+    /// Whom messages of our own are for, if anybody has spoken in a form that has room for them.
+    pub(super) fn terminal(&self) -> Option<(Peer, Edition)> {
+        self.to.map(|peer| (peer, peer.edition(self.edition)))
     }
 
     /// Whether the sender may be served, and as whom.
     fn admit(&mut self, message: Message<'_>, step: &mut Step<'_>) -> Served {
         let Message { header, body, told } = message;
         self.form = Some(header.peer.form);
+        self.to = Some(header.peer);
         if step.link().settings().auth.required && !self.authenticated {
             match &told.content {
                 Content::Register(_) => {}
@@ -314,7 +280,7 @@ impl Jt808 {
             Added::Repeat => Answer::Handled(Handled::Repeat, each.then(own)),
             Added::Done(None) => Answer::Handled(Handled::Repeat, Some(own())),
             Added::Done(Some(id)) => {
-                let reply = Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: each };
+                let reply = Reply::Media { id, with_general: each };
                 Answer::Handled(Handled::Repeat, Some(own().with(reply)))
             }
             Added::Waiting if !each => Answer::Handled(Handled::Fragment, None),
@@ -345,7 +311,7 @@ impl Jt808 {
             Ok(told) => self.serve(&header, &body, told, step),
             Err(fault) => Answer::Rejected(fault, Some(Ack::general(&header).result(result::FAULTY))),
         };
-        let each = |ack: Option<Ack>| ack.map(|ack| Ack { packets: Some(serials), ..ack });
+        let each = |ack: Option<Ack>| ack.map(|ack| ack.of_packets(serials));
         match answer {
             Answer::Stored(ack) => Answer::Stored(each(ack)),
             Answer::Handled(how, ack) => Answer::Handled(how, each(ack)),
@@ -364,6 +330,11 @@ impl Jt808 {
             false => Source::undated(kind, body, Some(header.serial.into())),
         };
         let ack = || Ack::general(header);
+        match self.heard(header, &content, &mut source, step) {
+            Some(Heard::Stored) => return Answer::Stored(acknowledged.then(ack)),
+            Some(Heard::Repeat) => return Answer::Handled(Handled::Repeat, acknowledged.then(ack)),
+            None => {}
+        }
         let event = match content {
             Content::Position(mut report) => {
                 correct_time(&mut report, step.now());
@@ -391,6 +362,13 @@ impl Jt808 {
             Content::Authenticate(_) => return Answer::Handled(Handled::Handshake, Some(ack())),
             Content::TimeRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Time))),
             Content::ClockRequest => return Answer::Handled(Handled::Handshake, Some(ack().with(Reply::Clock))),
+            Content::Receipt { serial, message, result } => {
+                if !self.receipted_by((serial, message, result), step) {
+                    step.emit_unmatched(&mut source, message::receipt(serial, message, result), body.len());
+                    return Answer::Stored(None);
+                }
+                return Answer::Handled(Handled::Answer, None);
+            }
             Content::Answer | Content::Packet => return Answer::Handled(Handled::Answer, acknowledged.then(ack)),
             Content::Unregister => {
                 step.close(Close::Goodbye);
@@ -427,7 +405,7 @@ impl Jt808 {
             step.emit_bytes(source, &data, bytes);
         }
         let reply = match is_last {
-            true => Reply::Media { id, with_serial: self.edition == Edition::V2011, with_general: false },
+            true => Reply::Media { id, with_general: false },
             false => Reply::General,
         };
         Answer::Stored(Some(Ack::general(header).with(reply)))
@@ -437,7 +415,7 @@ impl Jt808 {
 /// The acknowledgement of a whole message where its packets have been acknowledged one by one.
 fn alone(whole: Option<Ack>, last: Ack) -> Ack {
     match whole.map(|ack| ack.reply) {
-        Some(Reply::Media { id, with_serial, .. }) => last.with(Reply::Media { id, with_serial, with_general: true }),
+        Some(Reply::Media { id, .. }) => last.with(Reply::Media { id, with_general: true }),
         _ => last,
     }
 }
@@ -492,9 +470,6 @@ fn report(given_up: GivenUp, step: &mut Step<'_>) {
     step.report(Fault::new(FaultKind::Reassembly, 0, given_up.detail), &given_up.bytes);
 }
 
-/// The word that a time request leaves open.
-const TIME_WORD: &str = "TIME";
-
 /// `(number,1,001,BASE,2,TIME)` asks for the time; all others tell something.
 fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
     let text = String::from_utf8_lossy(said);
@@ -515,12 +490,6 @@ fn sentence(said: &[u8], step: &mut Step<'_>) -> Served {
     let mut source = Source::undated(MessageType::Word("sentence"), said, None);
     step.emit(&mut source, Body::Data(Box::new(Data::text(DataKind::Text, Cow::into_owned(text)))));
     Answer::Stored(None)
-}
-
-fn told_time(said: &[u8], now: Now, out: &mut Vec<u8>) {
-    let c = now.utc.civil(0);
-    let time = format!("{:04}{:02}{:02}{:02}{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute, c.second);
-    out.extend_from_slice(String::from_utf8_lossy(said).replace(TIME_WORD, &time).as_bytes());
 }
 
 #[cfg(test)]

@@ -2,5 +2,8 @@
 
 pub mod bcd;
 pub mod checksum;
+pub mod flagged;
 pub mod geo;
+pub mod report;
+pub mod template;
 pub mod text;

@@ -2,14 +2,14 @@
 
 use encoding_rs::{GB18030, GBK, UTF_8, UTF_16BE};
 
-use crate::profile::Charset;
+use crate::profile::{Charset, Unshowable};
 
 /// Text in this charset; what cannot be read becomes U+FFFD, never an error: a driver's typing must not cost an order.
 /// Fill of zeros at either end, and white space, is not text.
 pub fn decode(bytes: &[u8], charset: Charset) -> String {
     let encoding = match charset {
         Charset::Gbk => GB18030,
-        Charset::Utf8 => UTF_8,
+        Charset::Utf8 | Charset::Ascii => UTF_8,
     };
     trim(&encoding.decode_without_bom_handling(bytes).0)
 }
@@ -19,22 +19,64 @@ pub fn decode_utf16be(bytes: &[u8]) -> String {
     trim(&UTF_16BE.decode_without_bom_handling(bytes).0)
 }
 
-/// Bytes of text in this charset, for the way down. Characters the charset has not become `?`.
-pub fn encode(text: &str, charset: Charset) -> Vec<u8> {
-    if charset == Charset::Utf8 {
-        return text.as_bytes().to_vec();
-    }
+/// Bytes of text for a screen with this charset. What the charset has not becomes the nearest ASCII, or is refused; control
+/// characters other than a line feed become spaces, so that no text can end a frame or a field of a text protocol early.
+///
+/// # Errors
+/// Which character cannot be shown, if the policy is to refuse.
+pub fn fit(text: &str, charset: Charset, policy: Unshowable) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut one = [0; 4];
     for c in text.chars() {
-        let (bytes, _, unmappable) = GBK.encode(c.encode_utf8(&mut one));
-        if unmappable {
-            out.push(b'?');
-        } else {
-            out.extend_from_slice(&bytes);
+        let c = if c.is_control() && c != '\n' { ' ' } else { c };
+        let bytes = c.encode_utf8(&mut one).as_bytes();
+        let shown = match charset {
+            Charset::Utf8 => true,
+            Charset::Ascii => c.is_ascii(),
+            Charset::Gbk => {
+                let mut two = [0; 4];
+                let (bytes, _, unmappable) = GBK.encode(c.encode_utf8(&mut two));
+                if !unmappable {
+                    out.extend_from_slice(&bytes);
+                    continue;
+                }
+                false
+            }
+        };
+        match (shown, policy) {
+            (true, _) => out.extend_from_slice(bytes),
+            (false, Unshowable::Transliterate) => out.extend_from_slice(nearest(c).as_bytes()),
+            (false, Unshowable::Refuse) => return Err(format!("`{c}` is not in the device's charset")),
         }
     }
-    out
+    Ok(out)
+}
+
+/// The nearest ASCII; `?` where there is none.
+fn nearest(c: char) -> &'static str {
+    deunicode::deunicode_char(c).map_or("?", |text| if text.is_empty() { "?" } else { text.trim_end() })
+}
+
+/// As many bytes of `text` as fit into `max` without cutting a character of this charset in two.
+pub fn within(text: &[u8], max: usize, charset: Charset) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
+    let mut end = 0;
+    while let Some(first) = text.get(end) {
+        let length = match (charset, first) {
+            (Charset::Gbk, 0x81..=0xFE) => 2,
+            (Charset::Utf8, 0xC0..=0xDF) => 2,
+            (Charset::Utf8, 0xE0..=0xEF) => 3,
+            (Charset::Utf8, 0xF0..) => 4,
+            _ => 1,
+        };
+        if end + length > max {
+            break;
+        }
+        end += length;
+    }
+    text.get(..end).unwrap_or(text)
 }
 
 fn trim(text: &str) -> String {
@@ -47,10 +89,28 @@ mod tests {
 
     #[test]
     fn gbk_both_ways() {
-        let bytes = encode("京A12345", Charset::Gbk);
+        let bytes = fit("京A12345", Charset::Gbk, Unshowable::Refuse).unwrap();
         assert_eq!(bytes, [0xBE, 0xA9, b'A', b'1', b'2', b'3', b'4', b'5']);
         assert_eq!(decode(&bytes, Charset::Gbk), "京A12345");
-        assert_eq!(encode("🚕x", Charset::Gbk), b"?x");
+    }
+
+    #[test]
+    fn what_a_screen_cannot_show_is_written_otherwise_or_refused() {
+        let ascii = |text: &str| String::from_utf8(fit(text, Charset::Ascii, Unshowable::Transliterate).unwrap()).unwrap();
+        assert_eq!(ascii("Café Müller"), "Cafe Muller");
+        assert_eq!(ascii("Улица"), "Ulitsa");
+        assert_eq!(fit("é™", Charset::Gbk, Unshowable::Transliterate).unwrap(), [0xA8, 0xA6, b't', b'm']);
+        assert!(fit("Café", Charset::Ascii, Unshowable::Refuse).unwrap_err().contains('é'));
+        assert_eq!(ascii("a\r\nb\0c"), "a \nb c");
+    }
+
+    #[test]
+    fn no_character_is_cut_in_two() {
+        let gbk = fit("a京京", Charset::Gbk, Unshowable::Refuse).unwrap();
+        assert_eq!(within(&gbk, 4, Charset::Gbk), &gbk[..3]);
+        assert_eq!(within("é京🚕".as_bytes(), 8, Charset::Utf8), "é京".as_bytes());
+        assert_eq!(within(b"abc", 2, Charset::Ascii), b"ab");
+        assert_eq!(within(b"abc", 3, Charset::Ascii), b"abc");
     }
 
     #[test]

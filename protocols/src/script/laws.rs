@@ -111,7 +111,7 @@ fn prefix(script: &Script, mut end: usize) -> Vec<Action> {
                 break;
             }
             Action::Receive(bytes) => end -= bytes.len(),
-            Action::Advance(_) => {}
+            Action::Advance(_) | Action::Command(_) => {}
         }
         actions.push(item.action.clone());
     }
@@ -155,7 +155,7 @@ fn damaged(script: &Script, mut at: usize, new: u8) -> Vec<Action> {
             at = at.checked_sub(bytes.len()).unwrap_or(usize::MAX);
             Action::Receive(bytes)
         }
-        Action::Advance(_) => action.clone(),
+        Action::Advance(_) | Action::Command(_) => action.clone(),
     };
     script.items.iter().map(|item| damage(&item.action)).collect()
 }

@@ -21,6 +21,8 @@ pub(crate) mod toy;
 mod write;
 
 pub use fuzz::{fuzz_script, fuzz_session};
-pub use parse::{Action, DEFAULT_START_MS, Expect, Expected, Item, MAX_ADVANCE, Pattern, Script, ScriptError, unescape};
+pub use parse::{
+    Action, DEFAULT_START_MS, DEFAULT_WITHIN, Expect, Expected, Item, MAX_ADVANCE, Order, Pattern, Script, ScriptError, unescape,
+};
 pub use run::{Feed, Options, SECRET, Said, Storage, Tally, Transcript, World, run};
 pub use write::{Difference, check, text_of, update};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::command::{CommandId, Kind};
 use crate::cursor::unhex;
 use crate::fault::FaultKind;
 use crate::identity::DeviceId;
@@ -18,6 +19,9 @@ pub const DEFAULT_START_MS: i64 = 1_767_225_600_000;
 /// The longest pause inside one conversation. No device of this trade is silent for a day and still connected, and a bound
 /// keeps a typing error from firing millions of deadlines.
 pub const MAX_ADVANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Until a command's deadline, unless its line says otherwise: what a taxi offer is given.
+pub const DEFAULT_WITHIN: Duration = Duration::from_secs(60);
 
 /// One conversation of one device over one connection.
 #[derive(Debug, Clone)]
@@ -48,12 +52,25 @@ pub struct Item {
 }
 
 /// What happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Bytes from the device.
     Receive(Vec<u8>),
     /// Time passes.
     Advance(Duration),
+    /// A command comes from the backend.
+    Command(Order),
+}
+
+/// A `$` line: a command as the backend would send it, for the device of the conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// The command's id.
+    pub id: CommandId,
+    /// Until its deadline.
+    pub within: Duration,
+    /// What to do.
+    pub kind: Kind,
 }
 
 /// One expected line.
@@ -78,6 +95,8 @@ pub enum Expect {
     Tolerated(FaultKind),
     /// `?` a reject about earlier frames, which are accounted for already.
     Notice(FaultKind),
+    /// `^` something about a command: its id, then a stage or a result, then what the outcome says besides.
+    Told(String),
     /// `.` the session wants the connection closed.
     Closes(Close),
 }
@@ -151,16 +170,22 @@ impl Script {
                 self.items.push(Item { line, action: Action::Receive(bytes), expected: Vec::new() });
                 return Ok(());
             }
+            '$' => {
+                let order = self.order(rest)?;
+                self.items.push(Item { line, action: Action::Command(order), expected: Vec::new() });
+                return Ok(());
+            }
             '<' => Expect::Sent(pattern(rest)?),
+            '^' => Expect::Told(told(rest)?),
             '=' => Expect::Event(event(rest)?),
             '!' => Expect::Rejected(fault(rest)?),
             '~' => Expect::Tolerated(fault(rest)?),
             '?' => Expect::Notice(fault(rest)?),
             '.' => Expect::Closes(close(rest)?),
-            _ => return Err(format!("a line starts with one of # % @ > < = ! ~ ? . and not with `{sign}`")),
+            _ => return Err(format!("a line starts with one of # % @ > $ < = ^ ! ~ ? . and not with `{sign}`")),
         };
         let Some(item) = self.items.last_mut() else {
-            return Err("nothing can be expected before the first `>` or `@ +…`; move this line below one".into());
+            return Err("nothing can be expected before the first `>`, `$` or `@ +…`; move this line below one".into());
         };
         item.expected.push(Expected { line, what });
         Ok(())
@@ -210,6 +235,30 @@ impl Script {
         Ok(())
     }
 
+    /// A command in JSON: its content under its kind, and if wanted `id` (else c1, c2 …) and `within` (else 60s).
+    fn order(&self, json: &str) -> Result<Order, String> {
+        let Ok(Value::Object(mut fields)) = serde_json::from_str(json) else {
+            return Err(format!("`{json}` is not a command like {{\"text\":{{\"text\":\"Hello\"}}}}"));
+        };
+        let count = self.items.iter().filter(|item| matches!(item.action, Action::Command(_))).count();
+        let id = match fields.remove("id") {
+            None => format!("c{}", count + 1),
+            Some(Value::String(id)) => id,
+            Some(other) => return Err(format!("id: {other} is not a text")),
+        };
+        let id = CommandId::new(id).filter(|id| !id.as_str().contains(' ')).ok_or("id: expected printable ASCII without spaces")?;
+        let within = match fields.remove("within") {
+            None => DEFAULT_WITHIN,
+            Some(Value::String(span)) => duration(&span)?,
+            Some(other) => return Err(format!("within: {other} is not a span like \"60s\"")),
+        };
+        if within > MAX_ADVANCE {
+            return Err("within: a deadline is at most a day ahead".into());
+        }
+        let kind = serde_path_to_error::deserialize(&Value::Object(fields)).map_err(|e| e.to_string())?;
+        Ok(Order { id, within, kind })
+    }
+
     /// The lines as written.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.source.iter().map(String::as_str)
@@ -219,7 +268,7 @@ impl Script {
     pub fn received(&self) -> impl Iterator<Item = &[u8]> {
         self.items.iter().filter_map(|item| match &item.action {
             Action::Receive(bytes) => Some(bytes.as_slice()),
-            Action::Advance(_) => None,
+            Action::Advance(_) | Action::Command(_) => None,
         })
     }
 
@@ -233,6 +282,17 @@ impl Script {
         let items = actions.into_iter().map(|action| Item { line: 0, action, expected: Vec::new() }).collect();
         Self { items, source: Vec::new(), profiles: self.profiles.clone(), device: self.device.clone(), ..*self }
     }
+}
+
+/// `ID WORD`, or `ID WORD {…}` with the JSON as we write it.
+fn told(text: &str) -> Result<String, String> {
+    let mut words = text.splitn(3, ' ');
+    let (Some(id), Some(word)) = (words.next().filter(|id| !id.is_empty()), words.next()) else {
+        return Err(format!("`^ {text}` is not of the form `^ c1 sent` or `^ c1 acknowledged {{\"answer\":\"1\"}}`"));
+    };
+    let Some(more) = words.next() else { return Ok(format!("{id} {word}")) };
+    let more: Value = serde_json::from_str(more).map_err(|e| format!("`{more}` is no JSON: {e}"))?;
+    Ok(format!("{id} {word} {more}"))
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, String> {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::parse::{Action, Script};
+use super::parse::{Action, Order, Script};
+use crate::command::Command;
 use crate::event::{Body, serialize_body};
 use crate::fault::FaultKind;
 use crate::identity::{DeviceId, SessionId};
 use crate::profile::{Auth, Profile, Settings};
 use crate::registry::Protocol;
-use crate::session::{Close, Delivery, Fate, MAX_REJECT_BYTES, Opening, Outgoing, Session, Turn, WINDOW};
+use crate::session::{Close, Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Session, Told, Turn, WINDOW};
 use crate::time::Now;
 
 /// The secret that signs authentication codes in fixtures; a script's device may answer with a code made from it.
@@ -114,6 +115,8 @@ pub enum Said {
     Tolerated(FaultKind),
     /// A reject about earlier frames.
     Notice(FaultKind),
+    /// Something about a command: its id, the stage or result, and what the outcome says besides.
+    Told(String),
     /// The session wants the connection closed.
     Closes(Close),
 }
@@ -185,6 +188,7 @@ pub fn run(protocol: &Protocol, script: &Script, options: &Options) -> Transcrip
         line.item = index;
         match &item.action {
             Action::Advance(pause) => line.advance(*pause),
+            Action::Command(order) => line.command(order),
             Action::Receive(first) if options.feed == Feed::Glued => {
                 let mut all = first.clone();
                 while let Some(Action::Receive(next)) = script.items.get(index + 1).map(|i| &i.action) {
@@ -266,6 +270,51 @@ impl Line {
         }
         self.pending.extend_from_slice(bytes);
         self.consume();
+    }
+
+    /// A command comes, for whoever the session takes itself for.
+    fn command(&mut self, order: &Order) {
+        if self.closed {
+            return;
+        }
+        let within = i64::try_from(order.within.as_millis()).unwrap_or(i64::MAX);
+        let Some(device_id) = self.session.device_id().cloned().or_else(|| DeviceId::normalise("1")) else { return };
+        let deadline = self.now.utc.plus_millis(within);
+        let command = Command { id: order.id.clone(), device_id, deadline, kind: order.kind.clone() };
+        self.session.command(command, self.now.uptime + order.within, Vec::new(), self.now, &mut self.turn);
+        self.take();
+    }
+
+    /// What was told about commands; what is to be written is written at once.
+    fn tell(&mut self) {
+        for _ in 0..MAX_CALLS_AT_ONCE {
+            let mut written = Vec::new();
+            for Told { command_id, news } in std::mem::take(&mut self.turn.told) {
+                match news {
+                    News::Write { ticket, deadline, frames } => {
+                        if deadline <= self.now.uptime {
+                            self.transcript.broken.push(format!("{} is to be written after its deadline", command_id.as_str()));
+                        }
+                        self.transcript.said.push((self.item, Said::Sent(frames)));
+                        written.push(ticket);
+                    }
+                    other => {
+                        if let Some(text) = news_text(command_id.as_str(), &other) {
+                            self.transcript.said.push((self.item, Said::Told(text)));
+                        }
+                    }
+                }
+            }
+            if written.is_empty() {
+                return;
+            }
+            for ticket in written {
+                let mut turn = Turn::observed(false);
+                self.session.written(ticket, self.now, &mut turn);
+                self.turn.told.append(&mut turn.told);
+            }
+        }
+        self.transcript.broken.push("commands are written without end".into());
     }
 
     /// Let the session look at what is pending until it takes no more; how much it took.
@@ -365,6 +414,7 @@ impl Line {
         self.transcript.said.extend(said.into_iter().map(|said| (self.item, said)));
         let close = self.turn.close;
         self.closed |= close.is_some();
+        self.tell();
         if self.turn.receipt {
             self.transcript.tally.asked += 1;
             self.waiting.push_back(close);
@@ -446,6 +496,26 @@ impl Line {
         self.transcript.device = self.session.device_id().cloned();
         self.transcript
     }
+}
+
+/// The text of a `^` line; times are left out. `None` for what shows as something else.
+fn news_text(id: &str, news: &News) -> Option<String> {
+    let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
+    Some(match news {
+        News::Write { .. } | News::Withdraw(_) => return None,
+        News::Stage(stage, _) => format!("{id} {}", word(serde_json::to_value(stage).unwrap_or_default())),
+        News::Returned => format!("{id} returned"),
+        News::Cut { attempts, .. } => format!("{id} cut {{\"attempts\":{attempts}}}"),
+        News::Outcome(outcome) => {
+            let Ok(Value::Object(mut fields)) = serde_json::to_value(outcome) else { return None };
+            let result = word(fields.remove("result").unwrap_or_default());
+            ["command_id", "sent_at", "answered_at"].into_iter().for_each(|field| drop(fields.remove(field)));
+            if outcome.attempts == u32::from(outcome.sent_at.is_some()) {
+                fields.remove("attempts");
+            }
+            if fields.is_empty() { format!("{id} {result}") } else { format!("{id} {result} {}", Value::Object(fields)) }
+        }
+    })
 }
 
 /// The content under its type, as a fixture has it.

@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use crate::command::{Command, Kind};
 use crate::cursor::{Cursor, Trace};
-use crate::event::{Body, Report};
+use crate::desk::{Confirms, Emitted, Errand, Key, OrderRef, Plan, Retry, Unfit, Verdict};
+use crate::event::{Actor, Body, Order, OrderAction, Report};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{MessageType, SessionId};
 use crate::parts::checksum::xor;
-use crate::profile::Profile;
+use crate::profile::{Charset, Profile};
 use crate::registry::Protocol;
 use crate::session::{Close, Delivery, Handled, Outgoing};
 use crate::time::Now;
@@ -21,6 +23,12 @@ pub(crate) const POSITION: u8 = 2;
 pub(crate) const HEARTBEAT: u8 = 3;
 pub(crate) const PART: u8 = 4;
 pub(crate) const BYE: u8 = 5;
+/// Receipt for a message of ours: its serial.
+pub(crate) const GOT: u8 = 6;
+/// The driver takes the order of this number.
+pub(crate) const TAKE: u8 = 7;
+/// A message of ours.
+pub(crate) const SAY: u8 = 0x10;
 
 /// No flaw.
 pub(crate) const SOUND: u8 = 0;
@@ -101,7 +109,7 @@ impl<const FLAW: u8> Wire for Toy<FLAW> {
     fn decode<'f>(&self, frame: &Frame<'f>, _profile: &Profile, trace: Option<&mut Trace>) -> Result<Self::Message<'f>, Fault> {
         let mut c = Cursor::new(frame.content, 0, trace);
         let kind = c.bytes("type", 1)?[0];
-        if !(LOGIN..=BYE).contains(&kind) {
+        if !(LOGIN..=TAKE).contains(&kind) {
             return Err(Fault::new(FaultKind::Value, 0, "no such type"));
         }
         let payload = c.take_rest("payload");
@@ -127,6 +135,19 @@ impl<const FLAW: u8> Wire for Toy<FLAW> {
             PART => {
                 self.part = Some(step.now().uptime + Duration::from_secs(10));
                 Answer::Handled(Handled::Fragment, None)
+            }
+            GOT => {
+                let number = payload.iter().fold(0, |n: u64, b| n << 8 | u64::from(*b));
+                step.answer(Key { kind: u16::from(SAY), number }, Verdict::Delivered);
+                Answer::Handled(Handled::Answer, None)
+            }
+            TAKE => {
+                let mut source = Source::undated(MessageType::Hex(7, 2), payload, None);
+                let name = payload.first().map_or(0, |n| *n).to_string();
+                match step.emit_order(&mut source, Order::of(OrderAction::Accepted, Actor::Driver), OrderRef::Named(&name)) {
+                    Emitted::Stored => Answer::Stored(Some(kind)),
+                    Emitted::Repeat => Answer::Handled(Handled::Repeat, Some(kind)),
+                }
             }
             BYE => {
                 step.close(Close::Goodbye);
@@ -169,6 +190,55 @@ impl<const FLAW: u8> Wire for Toy<FLAW> {
         step.report(Fault::new(FaultKind::Reassembly, 0, "the other parts did not come"), &[0]);
         if !ended {
             step.send(|bytes| bytes.extend_from_slice(b"again\r\n"));
+        }
+    }
+
+    type Downlink = (u16, String);
+
+    const COMMANDS: &'static [(&'static str, Confirms)] =
+        &[("order_offer", Confirms::Answer), ("text", Confirms::Receipt), ("locate", Confirms::Never)];
+
+    fn samples() -> Vec<Self::Downlink> {
+        vec![(1, "hello".to_owned()), (0xFFFF, String::new())]
+    }
+
+    fn encode(&self, (serial, text): &Self::Downlink, _link: &Link, out: &mut Vec<u8>) {
+        let [high, low] = serial.to_be_bytes();
+        Self::seal(0, &[&[SAY, high, low], text.as_bytes()].concat(), out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, trace: Option<&mut Trace>) -> Result<Self::Downlink, Fault> {
+        let mut scratch = Vec::new();
+        let Cut::Frame(frame) = self.cut(raw, true, &mut scratch) else {
+            return Err(Fault::new(FaultKind::Truncated, raw.len(), "no whole frame"));
+        };
+        let mut c = Cursor::new(frame.content, 0, trace);
+        let [SAY, high, low] = *c.bytes("type and serial", 3)? else { return Err(c.fault_here(FaultKind::Value, "no such type")) };
+        Ok((u16::from_be_bytes([high, low]), String::from_utf8_lossy(c.take_rest("text")).into_owned()))
+    }
+
+    fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(&[2, content.len() as u8]);
+        out.extend_from_slice(content);
+        out.extend_from_slice(&[xor(content), 3]);
+    }
+
+    fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Self::Downlink>, Unfit> {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        let key = Key { kind: u16::from(SAY), number: serial.into() };
+        match &command.kind {
+            Kind::Text(text) => {
+                let text = String::from_utf8_lossy(&errand.text(&text.text, Charset::Ascii)?).into_owned();
+                let retry = Retry { first: Duration::from_secs(5), times: 2, grows: true };
+                Ok(Plan::receipt((serial, text), key).retried(retry))
+            }
+            Kind::OrderOffer(offer) => {
+                let number = errand.number(&offer.order_id, 255);
+                Ok(Plan::answer((serial, number.to_string()), vec![key]))
+            }
+            Kind::Locate(_) => Ok(Plan::blind((serial, "?".to_owned()))),
+            _ => Err(Unfit::Unsupported),
         }
     }
 }

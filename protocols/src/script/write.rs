@@ -135,6 +135,7 @@ impl Line {
                 format!("< {}", pattern_text(&pattern))
             }
             Said::Event(json) => format!("= {json}"),
+            Said::Told(text) => format!("^ {text}"),
             Said::Rejected(kind) => format!("! {}", kind.label()),
             Said::Tolerated(kind) => format!("~ {}", kind.label()),
             Said::Notice(kind) => format!("? {}", kind.label()),
@@ -152,6 +153,7 @@ impl Line {
             | (Expect::Tolerated(want), Said::Tolerated(kind))
             | (Expect::Notice(want), Said::Notice(kind)) => want == kind,
             (Expect::Closes(want), Said::Closes(close)) => want == close,
+            (Expect::Told(want), Said::Told(text)) => want == text,
             _ => false,
         }
     }

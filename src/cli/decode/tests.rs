@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use protocols::command::Command;
 use protocols::cursor::{Cursor, Trace};
+use protocols::desk::{Confirms, Errand, Plan, Unfit};
 use protocols::event::{Body, Report};
 use protocols::fault::{Fault, FaultKind};
 use protocols::identity::{MessageType, SessionId};
@@ -85,6 +87,37 @@ impl Wire for Toy {
 
     fn acknowledge(&mut self, kind: u8, _delivery: protocols::session::Delivery, _link: &Link, _now: Now, out: &mut Outgoing) {
         out.frame(|bytes| bytes.extend_from_slice(&[6, kind, 3]));
+    }
+
+    /// The answer to a message of this type.
+    type Downlink = u8;
+
+    const COMMANDS: &'static [(&'static str, Confirms)] = &[];
+
+    fn samples() -> Vec<u8> {
+        vec![1, 2]
+    }
+
+    fn encode(&self, kind: &u8, _link: &Link, out: &mut Vec<u8>) {
+        Self::seal(0, &[*kind], out);
+    }
+
+    fn decode_downlink(&self, raw: &[u8], _profile: &Profile, trace: Option<&mut Trace>) -> Result<u8, Fault> {
+        let mut c = Cursor::new(raw, 0, trace);
+        match *c.bytes("answer", 3)? {
+            [6, kind, 3] => Ok(kind),
+            _ => Err(c.fault_here(FaultKind::Value, "no answer")),
+        }
+    }
+
+    fn seal(_form: u8, content: &[u8], out: &mut Vec<u8>) {
+        out.push(6);
+        out.extend_from_slice(content);
+        out.push(3);
+    }
+
+    fn on_command(&mut self, _command: &Command, _errand: &mut Errand<'_>) -> Result<Plan<u8>, Unfit> {
+        Err(Unfit::Unsupported)
     }
 }
 

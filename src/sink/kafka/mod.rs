@@ -12,11 +12,15 @@
 //! connections stop reading, and nothing is dropped. What comes back undelivered all the same (a topic that vanished, a fatal
 //! producer error) is held in order and sent again before anything newer.
 
+mod drain;
+mod headers;
 mod ship;
 mod staging;
 mod topics;
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -33,6 +37,8 @@ use crate::config::Kafka as Settings;
 use crate::ledger::Ledger;
 use crate::receipts::Receipts;
 use crate::record::Record;
+pub(crate) use drain::{Drain, Progress};
+use ship::Taken;
 use staging::Staging;
 
 /// Staged records at which shipping does not wait for the next tick: then there is work enough for one pass.
@@ -73,6 +79,7 @@ impl std::fmt::Debug for Kafka {
 /// What connections, the shipping thread and librdkafka's callbacks share.
 struct Shared {
     config: ClientConfig,
+    prefix: String,
     names: [String; Topic::ALL.len()],
     capacity: u64,
     tick: Duration,
@@ -87,10 +94,27 @@ struct Shared {
     starved: AtomicBool,
     closing: AtomicBool,
     topics_ready: AtomicBool,
+    /// Since when no record is taken.
+    shut: Mutex<Option<Instant>>,
+    /// Who wants everything back.
+    turn_back: Mutex<TurnBack>,
+    turned: Condvar,
     waiters: Waiters,
     trouble: Mutex<String>,
     oldest: Mutex<Option<Instant>>,
     around: Surroundings,
+}
+
+/// For a spool: the way to Kafka is closed, and what was on it given back.
+#[derive(Debug, Default)]
+enum TurnBack {
+    /// Records are on their way.
+    #[default]
+    No,
+    /// The shipping thread is to take everything back.
+    Wanted,
+    /// It has; it ships nothing until told to.
+    Done(Vec<Taken>),
 }
 
 impl Kafka {
@@ -102,6 +126,7 @@ impl Kafka {
         let linger = settings.linger_ms.get();
         let shared = Arc::new(Shared {
             config: client_config(settings),
+            prefix: settings.prefix.clone(),
             names: Topic::ALL.map(|t| format!("{}.{}", settings.prefix, t.name())),
             capacity: u64::from(settings.queue_messages),
             tick: linger / 2,
@@ -113,6 +138,9 @@ impl Kafka {
             starved: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             topics_ready: AtomicBool::new(false),
+            shut: Mutex::new(Some(Instant::now())),
+            turn_back: Mutex::default(),
+            turned: Condvar::new(),
             waiters: Waiters::default(),
             trouble: Mutex::default(),
             oldest: Mutex::default(),
@@ -122,6 +150,71 @@ impl Kafka {
         tokio::spawn(check_topics(Arc::clone(&shared), settings.clone()));
         Ok(Self { shared, shipper: Mutex::new(Some(shipper)) })
     }
+
+    /// How long a record, or whoever has one, has waited for Kafka: since the oldest report is due, or since no record is taken.
+    pub(crate) fn waited(&self) -> Duration {
+        let oldest = self.shared.oldest.lock().map(|at| at.elapsed());
+        let shut = self.shared.shut.lock().map(|at| at.elapsed());
+        oldest.max(shut).unwrap_or_default()
+    }
+
+    /// Whether the topics are as the contract wants them.
+    pub(crate) fn topics_ready(&self) -> bool {
+        self.shared.topics_ready.load(Ordering::Acquire)
+    }
+
+    /// Take no records until [`Kafka::resume`].
+    pub(crate) fn pause(&self) {
+        drop(self.take_back());
+    }
+
+    /// Close the way to Kafka and give back everything that is on it and not reported, in order; some of it may have reached
+    /// Kafka all the same. Waits for the shipping thread.
+    pub(crate) fn take_back(&self) -> Vec<Taken> {
+        let mut turn_back = self.shared.turn_back.lock();
+        self.shared.open.store(false, Ordering::Release);
+        if matches!(*turn_back, TurnBack::No) {
+            *turn_back = TurnBack::Wanted;
+        }
+        loop {
+            self.shared.work.notify_one();
+            match &mut *turn_back {
+                TurnBack::Done(taken) => return std::mem::take(taken),
+                _ if self.shared.closing.load(Ordering::Acquire) => return Vec::new(),
+                _ => drop(self.shared.turned.wait_for(&mut turn_back, ship::IDLE)),
+            }
+        }
+    }
+
+    /// Open the way again.
+    pub(crate) fn resume(&self) {
+        *self.shared.turn_back.lock() = TurnBack::No;
+        self.shared.work.notify_one();
+    }
+
+    /// Empty the journal in this directory into Kafka.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(crate) fn drain(&self, directory: &Path) -> io::Result<Drain> {
+        Drain::open(self.shared.config.clone(), &self.shared.prefix, directory)
+    }
+}
+
+/// Wait until the topics are there, then empty the journal in this directory into Kafka: for `navgate drain-journal`.
+///
+/// # Errors
+/// The directory cannot be read, or a property that librdkafka does not take.
+pub(crate) fn drain_only(settings: &Settings, directory: &Path) -> io::Result<Drain> {
+    Drain::open(client_config(settings), &settings.prefix, directory)
+}
+
+/// Whether the topics are as the contract wants them; made where that is allowed.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) async fn topics(settings: &Settings) -> Result<(), String> {
+    topics::check(&client_config(settings), settings).await
 }
 
 fn client_config(settings: &Settings) -> ClientConfig {
@@ -178,6 +271,7 @@ impl Sink for Kafka {
         let trouble = self.shared.trouble.lock().clone();
         Status {
             kind: "kafka",
+            mode: "live",
             healthy: trouble.is_empty() && self.shared.open.load(Ordering::Relaxed),
             trouble,
             unreported: self.shared.unreported(),
@@ -232,6 +326,13 @@ impl Shared {
             info!("Kafka takes records again");
             told.clear();
         }
+    }
+
+    /// Take records, or take none.
+    fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
+        let mut shut = self.shut.lock();
+        *shut = if open { None } else { shut.or_else(|| Some(Instant::now())) };
     }
 
     /// Tell connections that wait for room, if there is enough of it.

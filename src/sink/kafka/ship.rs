@@ -13,22 +13,25 @@ use protocols::event::Topic;
 use protocols::session::MAX_REJECT_BYTES;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 use tracing::{debug, info, warn};
 
 use super::staging::Staging;
-use super::{BUSY, Shared};
+use super::{BUSY, Shared, TurnBack, headers};
 use crate::clock;
 use crate::receipts::Token;
-use crate::record::{Id, Record};
+use crate::record::Record;
 
 /// Longest sleep of the thread with nothing to do; librdkafka's error events are heard at this pace then.
-const IDLE: Duration = Duration::from_millis(100);
+pub(super) const IDLE: Duration = Duration::from_millis(100);
 /// Shortest pause between two passes: with `linger_ms = 0` the thread would else spin while reports are outstanding.
 const SHORTEST_TICK: Duration = Duration::from_micros(200);
 /// Pause before held records are tried again: a broker that refuses a topic answers at once, and asking more often helps nobody.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Longest wait for librdkafka to give back what was purged; it answers within milliseconds.
+const PURGE: Duration = Duration::from_secs(5);
 
 /// Start the thread.
 ///
@@ -64,6 +67,42 @@ struct Returned {
 struct Held {
     message: OwnedMessage,
     token: Token,
+}
+
+/// A record that was given back.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) topic: Topic,
+    pub(crate) value: Vec<u8>,
+    pub(crate) token: Token,
+}
+
+impl Taken {
+    fn of(record: &Record<'_>) -> Self {
+        Self { topic: record.topic, value: record.value.to_vec(), token: record.token }
+    }
+
+    fn held(shared: &Shared, held: Held) -> Option<Self> {
+        let topic = Topic::ALL.into_iter().find(|t| shared.name(*t) == held.message.topic())?;
+        let value = held.message.payload().unwrap_or_default().to_vec();
+        Some(Self { topic, value, token: held.token })
+    }
+}
+
+/// Reports come back out of order between partitions; within a session the order is that of `sequence`.
+fn in_order(mut taken: Vec<Taken>) -> Vec<Taken> {
+    #[derive(serde::Deserialize)]
+    struct Place<'a> {
+        session: &'a str,
+        #[serde(default)]
+        sequence: Option<u64>,
+    }
+    let place = |t: &Taken| {
+        let place = serde_json::from_slice::<Place<'_>>(&t.value).ok()?;
+        Some((place.session.to_owned(), place.sequence?))
+    };
+    taken.sort_by_cached_key(place);
+    taken
 }
 
 /// How old the oldest unreported record is: reports come nearly in the order handed over.
@@ -103,6 +142,9 @@ impl Ship {
         while !self.shared.closing.load(Ordering::Acquire) {
             self.rest();
             self.hear();
+            if self.turned_back() {
+                continue;
+            }
             let can_open = !self.shared.open.load(Ordering::Acquire) && !self.blocked();
             if can_open || Instant::now() >= self.retry_at {
                 self.retry_at = Instant::now() + RETRY;
@@ -147,6 +189,31 @@ impl Ship {
         self.shared.offer_room();
     }
 
+    /// A spool wants everything back, or has it: then nothing is shipped.
+    fn turned_back(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut turn_back = shared.turn_back.lock();
+        match *turn_back {
+            TurnBack::No => return false,
+            TurnBack::Done(_) => return true,
+            TurnBack::Wanted => {}
+        }
+        shared.set_open(false);
+        self.replace_producer();
+        let mut taken: Vec<_> = self.returned.held.lock().drain(..).filter_map(|held| Taken::held(&shared, held)).collect();
+        let staged = std::mem::take(&mut *shared.staging.lock());
+        let unshipped = (self.next..self.load.len()).filter_map(|n| self.load.get(n));
+        taken.extend(unshipped.chain((0..staged.len()).filter_map(|n| staged.get(n))).map(|record| Taken::of(&record)));
+        self.load.clear();
+        self.next = 0;
+        *turn_back = TurnBack::Done(in_order(taken));
+        shared.reported.store(shared.submitted.load(Ordering::Acquire), Ordering::Release);
+        *self.returned.oldest.lock() = Ages::default();
+        *shared.oldest.lock() = None;
+        shared.turned.notify_all();
+        true
+    }
+
     /// Whether nothing newer may be shipped at present.
     fn blocked(&self) -> bool {
         !self.usable() || !self.returned.held.lock().is_empty()
@@ -164,7 +231,7 @@ impl Ship {
         }
         self.resend();
         let open = !self.blocked();
-        self.shared.open.store(open, Ordering::Release);
+        self.shared.set_open(open);
         if open {
             self.shared.offer_room();
         }
@@ -173,7 +240,11 @@ impl Ship {
     /// After a fatal error only another producer helps: take back everything, in order, and start one.
     fn replace_producer(&mut self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        self.hear();
+        let end = Instant::now() + PURGE;
+        // what is in flight comes back from the broker's thread, a moment later
+        while self.outstanding() > 0 && Instant::now() < end {
+            self.producer.poll(SHORTEST_TICK);
+        }
         match Self::producer(&self.shared, &self.returned) {
             Ok(producer) => {
                 self.producer = producer;
@@ -183,6 +254,13 @@ impl Ship {
             }
             Err(e) => self.shared.on_trouble(&e.to_string()),
         }
+    }
+
+    /// Records that librdkafka has.
+    fn outstanding(&self) -> u64 {
+        let staging = self.shared.staging.lock();
+        let elsewhere = staging.len() + self.load.len() - self.next + self.returned.held.lock().len();
+        self.shared.unreported().saturating_sub(elsewhere as u64)
     }
 
     /// Send again what came back, oldest first, until one is not taken.
@@ -231,7 +309,7 @@ impl Ship {
     fn send(&self, record: &Record<'_>) -> bool {
         let mut out = BaseRecord::with_opaque_to(self.shared.name(record.topic), record.token.0 as usize)
             .payload(record.value)
-            .headers(headers(record));
+            .headers(headers::of_record(record));
         out.key = record.key.map(str::as_bytes);
         match self.producer.send(out) {
             Ok(()) => true,
@@ -286,36 +364,8 @@ fn refusal(shared: &Shared, key: Option<&[u8]>, value: &[u8], token: Token, why:
     .to_string()
 }
 
-/// The CloudEvents attributes in binary mode.
-fn headers(record: &Record<'_>) -> OwnedHeaders {
-    let meta = &record.meta;
-    let time = meta.time.rfc3339();
-    let mut epoch = itoa::Buffer::new();
-    let reject;
-    let id = match &meta.id {
-        Id::Event(text) => text.as_str(),
-        Id::Reject(session, count) => {
-            reject = format!("{session}-{count}");
-            &reject
-        }
-    };
-    let mut headers = OwnedHeaders::new_with_capacity(9)
-        .insert(Header { key: "content-type", value: Some("application/json") })
-        .insert(Header { key: "ce_specversion", value: Some("1.0") })
-        .insert(Header { key: "ce_id", value: Some(id) })
-        .insert(Header { key: "ce_type", value: Some(meta.kind.ce_type) })
-        .insert(Header { key: "ce_source", value: Some(meta.source) });
-    if let Some(subject) = meta.subject {
-        headers = headers.insert(Header { key: "ce_subject", value: Some(subject) });
-    }
-    headers
-        .insert(Header { key: "ce_time", value: Some(time.as_str()) })
-        .insert(Header { key: "ce_dataschema", value: Some(meta.kind.schema) })
-        .insert(Header { key: "navgate-epoch", value: Some(epoch.format(meta.epoch)) })
-}
-
 /// Whether it is the record, not Kafka.
-fn refuses_record(error: &KafkaError) -> bool {
+pub(super) fn refuses_record(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
@@ -383,8 +433,12 @@ impl ProducerContext for Reports {
                 self.hold(message, token.refused());
             }
             Err((error, message)) => {
-                self.shared.on_trouble(&error.to_string());
-                self.returned.troubled.store(true, Ordering::Relaxed);
+                let purged =
+                    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight));
+                if !purged {
+                    self.shared.on_trouble(&error.to_string());
+                    self.returned.troubled.store(true, Ordering::Relaxed);
+                }
                 self.hold(message.detach(), token);
             }
         }
@@ -394,7 +448,7 @@ impl ProducerContext for Reports {
 impl Reports {
     /// Nothing newer is taken until this is on its way again. Bounded by our capacity, since it counts as unreported.
     fn hold(&self, message: OwnedMessage, token: Token) {
-        self.shared.open.store(false, Ordering::Release);
+        self.shared.set_open(false);
         self.returned.held.lock().push_back(Held { message, token });
     }
 }

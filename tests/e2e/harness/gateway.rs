@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -193,9 +193,19 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Its configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.home.path().join("navgate.toml")
+    }
+
+    /// Where events wait for Kafka.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.home.path().join("spool")
+    }
+
     fn run(&mut self) {
-        let file = self.home.path().join("navgate.toml");
-        std::fs::write(&file, self.setup.toml(&self.home.path().join("spool"))).unwrap();
+        let file = self.config();
+        std::fs::write(&file, self.setup.toml(&self.spool())).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_navgate"));
         command.arg("serve").arg("--config").arg(file).current_dir(self.home.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
