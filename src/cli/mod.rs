@@ -6,6 +6,7 @@ pub(crate) mod decode;
 pub(crate) mod drain_journal;
 pub(crate) mod events;
 pub(crate) mod protocols;
+pub(crate) mod send;
 pub(crate) mod serve;
 
 use std::io;

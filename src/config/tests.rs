@@ -35,7 +35,7 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     fn keys<S: Section>(_: &S) -> &'static [&'static str] {
         S::KEYS
     }
-    let Config { gateway, listeners: _, limits, sink, journal, kafka, security, admin, peer, agent, drain, log, profiles: _ } =
+    let Config { gateway, listeners: _, limits, sink, journal, kafka, security, admin, peer, commands, sessions, agent, drain, log, profiles: _ } =
         Config::default();
     vec![
         ("gateway", keys(&gateway)),
@@ -46,6 +46,8 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("security", keys(&security)),
         ("admin", keys(&admin)),
         ("peer", keys(&peer)),
+        ("commands", keys(&commands)),
+        ("sessions", keys(&sessions)),
         ("agent", keys(&agent)),
         ("drain", keys(&drain)),
         ("log", keys(&log)),

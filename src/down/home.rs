@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocols::command::{Command, CommandId, Kind};
+use protocols::desk::DriverNow;
 use protocols::identity::DeviceId;
 use protocols::outcome::{Outcome, Place as RecordPlace, Progress, Stage};
 use protocols::time::{Now, Timestamp};
 
-use super::holder::Known;
-use super::owner::{Answered, Errand, InstanceId, Report, SignedOn, Undelivered};
+use super::owner::{Answered, Errand, InstanceId, Report, Undelivered};
 use super::table::{Owner, Table};
 use super::target::repeat_safe;
 
@@ -82,7 +82,7 @@ pub(crate) enum Effect {
         /// Which device.
         device: DeviceId,
         /// What.
-        driver: SignedOn,
+        driver: DriverNow,
     },
     /// Show by a commit that the partitions are still held, then call [`Home::on_confirmed`].
     Confirm,
@@ -299,6 +299,15 @@ impl Home {
         let offsets = offsets.map(|(n, p)| (*n, if complete { p.offset() } else { p.committed })).collect();
         let holdings = self.partitions.iter().map(|(n, p)| (*n, p.holding)).collect();
         Some(Batch { answers, offsets, holdings })
+    }
+
+    /// A batch of nothing but what was committed before: that it can be written proves that the partitions are still ours.
+    pub(crate) fn proof(&self) -> Batch {
+        Batch {
+            answers: Vec::new(),
+            offsets: self.partitions.iter().map(|(n, p)| (*n, p.committed)).collect(),
+            holdings: self.partitions.iter().map(|(n, p)| (*n, p.holding)).collect(),
+        }
     }
 
     /// A batch is written, and its offsets are committed.
@@ -529,11 +538,11 @@ impl Home {
                     let known = table.record(&pending.command.device_id).and_then(|r| r.kept.driver.as_ref());
                     // another driver's shift is not touched
                     if known.is_none_or(|d| d.driver_id == about.driver_id) {
-                        let driver = SignedOn {
+                        let driver = DriverNow {
                             driver_id: about.driver_id.clone(),
                             name: about.name.as_ref().map(|n| n.0.clone()).or_else(|| known.and_then(|d| d.name.clone())),
                             authorized: Some(about.authorized),
-                            since: known.map_or(now.utc, |d| d.since),
+                            since: known.and_then(|d| d.since),
                         };
                         self.kept(id, driver, now);
                     } else {

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocols::desk::DeviceState;
 use protocols::identity::{DeviceId, SessionId};
 use protocols::time::{Now, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::owner::{InstanceId, Kept};
+use super::owner::InstanceId;
 use crate::sessions::{CLONE_TAKEOVERS, CLONE_WINDOW};
 
 /// Devices whose takeovers are counted at once; beyond it the counts of those that were quiet for a window are forgotten.
@@ -57,7 +58,7 @@ pub(crate) struct Record {
     pub(crate) peer: Box<str>,
     /// What its next session must know.
     #[serde(flatten)]
-    pub(crate) kept: Kept,
+    pub(crate) kept: DeviceState,
 }
 
 fn write_boot<S: Serializer>(boot: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -122,7 +123,7 @@ pub(crate) struct Welcome {
     /// Higher than that of any earlier session of the device.
     pub(crate) epoch: u64,
     /// What the earlier one left.
-    pub(crate) inherited: Kept,
+    pub(crate) inherited: DeviceState,
 }
 
 #[derive(Debug, Clone)]
@@ -179,7 +180,7 @@ impl Table {
         let known = self.devices.get(device);
         let wall = u64::try_from(now.utc.as_millis()).unwrap_or(0);
         let epoch = known.map_or(wall, |k| wall.max(k.record.epoch + 1));
-        let inherited = known.map_or_else(Kept::default, |k| k.record.kept.clone());
+        let inherited = known.map_or_else(DeviceState::default, |k| k.record.kept.clone());
         let record = Record {
             state: State::Connected,
             since: now.utc,
@@ -219,7 +220,7 @@ impl Table {
     }
 
     /// What the next session must know has changed.
-    pub(crate) fn keep(&mut self, device: &DeviceId, session: SessionId, kept: Kept, acts: &mut Vec<Act>) {
+    pub(crate) fn keep(&mut self, device: &DeviceId, session: SessionId, kept: DeviceState, acts: &mut Vec<Act>) {
         if let Some(entry) = self.own(device, session).filter(|entry| entry.record.kept != kept) {
             entry.record.kept = kept;
             acts.push(Act::Publish(device.clone()));
@@ -232,7 +233,7 @@ impl Table {
         &mut self,
         device: &DeviceId,
         now: Now,
-        change: impl FnOnce(&mut Kept) -> bool,
+        change: impl FnOnce(&mut DeviceState) -> bool,
         acts: &mut Vec<Act>,
     ) -> bool {
         let entry = self.devices.entry(device.clone()).or_insert_with(|| Entry {
@@ -247,7 +248,7 @@ impl Table {
                 session: SessionId(0),
                 protocol: "".into(),
                 peer: "".into(),
-                kept: Kept::default(),
+                kept: DeviceState::default(),
             },
             own: false,
             public: true,
@@ -329,6 +330,11 @@ impl Table {
         }
     }
 
+    /// What a device's next session goes on with.
+    pub(crate) fn recall(&self, device: &DeviceId) -> Option<DeviceState> {
+        self.devices.get(device).map(|e| e.record.kept.clone()).filter(|kept| *kept != DeviceState::default())
+    }
+
     /// The record of a device.
     pub(crate) fn record(&self, device: &DeviceId) -> Option<&Record> {
         self.devices.get(device).map(|entry| &entry.record)
@@ -337,6 +343,12 @@ impl Table {
     /// Devices whose connection is ours.
     pub(crate) fn own_devices(&self) -> impl Iterator<Item = &DeviceId> {
         self.devices.iter().filter(|(_, entry)| entry.own).map(|(device, _)| device)
+    }
+
+    /// Devices that are away, and were last connected to this gateway.
+    pub(crate) fn away_of<'a>(&'a self, gateway: &'a str) -> impl Iterator<Item = &'a DeviceId> {
+        let away = move |e: &Entry| e.record.state == State::Away && &*e.record.gateway == gateway;
+        self.devices.iter().filter(move |(_, e)| away(e)).map(|(device, _)| device)
     }
 
     /// Where an instance is reached.
@@ -418,7 +430,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::down::owner::SignedOn;
+    use protocols::desk::DriverNow;
 
     fn now(s: u64) -> Now {
         Now { utc: Timestamp::from_seconds(1_700_000_000 + s as i64), uptime: Duration::from_secs(s) }
@@ -508,10 +520,10 @@ mod tests {
     fn what_is_kept_survives_and_is_not_lost_on_the_way() {
         let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
         let driver =
-            |authorized| Some(SignedOn { driver_id: "D7".into(), name: None, authorized, since: Timestamp::from_seconds(1_700_000_000) });
+            |authorized| Some(DriverNow { driver_id: "D7".into(), name: None, authorized, since: Some(Timestamp::from_seconds(1_700_000_000)) });
         a.sign_on(&device(), &arrival(1), now(1), &mut acts);
-        a.keep(&device(), SessionId(1), Kept { driver: driver(None), open_orders: Vec::new() }, &mut acts);
-        let change = |kept: &mut Kept| {
+        a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), open_orders: Vec::new() }, &mut acts);
+        let change = |kept: &mut DeviceState| {
             kept.driver = driver(Some(false));
             true
         };

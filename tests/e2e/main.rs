@@ -5,6 +5,7 @@
 mod balancer;
 mod conversations;
 mod crashes;
+mod down;
 mod harness;
 mod journal;
 mod life;

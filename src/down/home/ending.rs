@@ -7,7 +7,9 @@ use protocols::identity::DeviceId;
 use protocols::outcome::{Ending, EndingReason, Outcome, Stage};
 use protocols::time::Now;
 
-use super::super::owner::{InstanceId, SignedOn};
+use protocols::desk::DriverNow;
+
+use super::super::owner::InstanceId;
 use super::super::table::Table;
 use super::arrive::unwritten;
 use super::{Answer, AnswerBody, Effect, Home, Place, REMEMBERED, repeat_safe};
@@ -94,7 +96,7 @@ impl Home {
 
     /// State of a device that is not connected is kept: that is all that was asked. Should the device come before the deadline,
     /// it is told.
-    pub(super) fn kept(&mut self, id: &CommandId, driver: SignedOn, now: Now) {
+    pub(super) fn kept(&mut self, id: &CommandId, driver: DriverNow, now: Now) {
         let Some(pending) = self.commands.get(id) else { return };
         let device = pending.command.device_id.clone();
         self.notices.insert(device.clone(), (std::sync::Arc::clone(&pending.command), pending.deadline));

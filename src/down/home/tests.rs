@@ -1,4 +1,5 @@
 use super::super::table::{Act, Arrival};
+use super::super::holder::Known;
 use super::*;
 use protocols::identity::SessionId;
 use protocols::outcome::{Ending, EndingReason};

@@ -428,7 +428,7 @@ impl World {
                     }
                     Effect::Keep { device, driver } => {
                         let mut acts = Vec::new();
-                        let change = |kept: &mut super::super::owner::Kept| {
+                        let change = |kept: &mut protocols::desk::DeviceState| {
                             kept.driver = Some(driver);
                             true
                         };
@@ -466,6 +466,7 @@ impl World {
         match (taken, session) {
             (Ok(()), Some(session)) => {
                 self.instances[n].holder.delivered(&errand);
+                self.say(|| format!("gw-{n} takes {} of {}", id.as_str(), errand.home));
                 let slow = self.chance.one_in(4);
                 let (after, life) = (self.chance.ms(0, if slow { 4000 } else { 20 }), self.instances[n].id.boot);
                 self.after(after, Event::Step(n, life, session));
