@@ -35,8 +35,8 @@ use crate::telemetry::Telemetry;
 const DRAIN_PER_SECOND: usize = 500;
 /// Histogram samples are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// For the last outcomes and session records to reach Kafka.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// For the last outcomes and session records to reach Kafka, and for leaving the group.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often the end of a drain looks whether the last connection is gone.
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
@@ -64,6 +64,7 @@ pub(crate) struct Running {
     services: CancellationToken,
     drain: CancellationToken,
     hub: CancellationToken,
+    hub_running: tokio::task::JoinHandle<()>,
 }
 
 /// The threads that connections run on: one core is left to the store (librdkafka's threads, or the journal's and the disk's).
@@ -132,7 +133,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         eprintln!("listening peer address={}", local(peer)?);
     }
     let hub = CancellationToken::new();
-    let down = down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
+    let (down, hub_running) = down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;
@@ -152,7 +153,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     eprintln!("listening agent address={}", local(&agent)?);
     tokio::spawn(agent::serve(agent, Arc::clone(&gateway), services.clone()));
     tokio::spawn(upkeep(Arc::clone(&gateway), services.clone()));
-    Ok(Running { gateway, listening, config, listeners, services, drain, hub })
+    Ok(Running { gateway, listening, config, listeners, services, drain, hub, hub_running })
 }
 
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -278,9 +279,10 @@ impl Running {
             tokio::time::sleep(LAST_LOOK).await;
         }
         // last outcomes and session records are written, and the group is left
-        tokio::time::sleep(LAST_WORDS).await;
         self.hub.cancel();
-        tokio::time::sleep(LAST_WORDS).await;
+        if tokio::time::timeout(LAST_WORDS, self.hub_running).await.is_err() {
+            warn!("Kafka did not take the last outcomes in time; their commands go to another instance");
+        }
         let sink = Arc::clone(&gateway.sink);
         let flush = self.config.gateway.shutdown_limit_s.get();
         if tokio::task::spawn_blocking(move || sink.close(flush)).await.is_err() {

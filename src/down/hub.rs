@@ -13,6 +13,7 @@ use protocols::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -33,6 +34,8 @@ const TICK: Duration = Duration::from_millis(20);
 const BATCH: usize = 500;
 /// How often offsets that moved without an outcome are committed.
 const SWEEP: Duration = Duration::from_secs(5);
+/// At the end, for the last answers to be written.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Outcomes shown for a device.
 const SHOWN: usize = 8;
 /// Devices whose last outcomes are remembered for a person who asks.
@@ -140,19 +143,22 @@ pub(crate) async fn start(
     reports: UnboundedReceiver<Report>,
     peer: Option<tokio::net::TcpListener>,
     stop: CancellationToken,
-) -> Result<Handle, String> {
+) -> Result<(Handle, JoinHandle<()>), String> {
+    // what brings and takes goes on until the last answers are written
+    let inner = CancellationToken::new();
     let (inputs, inbox) = unbounded_channel();
     gateway.sessions.tell(inputs.clone());
     let (answers, _) = broadcast::channel(LISTENERS);
     let load = Arc::new(AtomicUsize::new(0));
     let secrets: Vec<Vec<u8>> = config.security.secrets.iter().map(|s| s.reveal().as_bytes().to_vec()).collect();
     let kafka = match &peer {
-        Some(_) => Some(Kafka::start(&config.kafka, &gateway.id, inputs.clone(), Arc::clone(&load), stop.clone())?),
+        Some(_) => Some(Kafka::start(&config.kafka, &gateway.id, inputs.clone(), Arc::clone(&load), inner.clone())?),
         None => None,
     };
-    let peers = peer.map(|listener| Peers::start(listener, me.clone(), secrets, inputs.clone(), stop.clone()));
+    let peers = peer.map(|listener| Peers::start(listener, me.clone(), secrets, inputs.clone(), inner.clone()));
     let embedded = kafka.is_none();
     let mut hub = Hub {
+        inner,
         home: Home::new(me.clone(), config.commands.max_deadline_s.get()),
         holder: Holder::default(),
         me,
@@ -177,11 +183,12 @@ pub(crate) async fn start(
         hub.home.on_assigned(0, 0, 0, now);
         let _ = inputs.send(Input::OutcomesRead(0, HashSet::new()));
     }
-    tokio::spawn(hub.run(inbox, reports, stop));
-    Ok(Handle { inputs, answers, embedded })
+    let running = tokio::spawn(hub.run(inbox, reports, stop));
+    Ok((Handle { inputs, answers, embedded }, running))
 }
 
 struct Hub {
+    inner: CancellationToken,
     me: InstanceId,
     home: Home,
     holder: Holder,
@@ -209,10 +216,11 @@ impl Hub {
     async fn run(mut self, mut inbox: UnboundedReceiver<Input>, mut reports: UnboundedReceiver<Report>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut end = None;
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if end.is_none() => end = Some(clock::uptime() + LAST_WORDS),
                 Some(report) = reports.recv() => self.on_report(report),
                 Some(input) = inbox.recv() => self.take(input),
                 _ = tick.tick() => self.tick(),
@@ -223,9 +231,15 @@ impl Hub {
             }
             self.act();
             self.write();
+            let done = !self.writing && self.home.unwritten() == 0;
+            if end.is_some_and(|end| done || clock::uptime() >= end) {
+                break;
+            }
         }
+        drop(inbox);
+        self.inner.cancel();
         if let Some(kafka) = self.kafka.take() {
-            kafka.stop();
+            let _ = tokio::task::spawn_blocking(move || kafka.stop()).await;
         }
     }
 
