@@ -24,9 +24,9 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use protocols::identity::DeviceId;
 use serde::Deserialize;
 use serde_json::json;
-use protocols::identity::DeviceId;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_util::io::ReaderStream;
@@ -173,7 +173,8 @@ async fn command(
             let Ok(answer) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
             let of = |kind: &str| answer.get(kind).and_then(|a| a.get("command_id")) == Some(&command_id);
             let ended = of("outcome");
-            if (ended || of("progress")) && writer.write_all(format!("{line}\n").as_bytes()).await.is_err() || ended {
+            let ours = ended || of("progress");
+            if ours && (writer.write_all(format!("{line}\n").as_bytes()).await.is_err() || ended) {
                 return;
             }
         }

@@ -24,12 +24,12 @@ use crate::listener;
 use crate::logging::LogFilter;
 use crate::receipts::Receipts;
 use crate::sessions::{Order, Sessions};
-use crate::{clock, down::owner::InstanceId, down::table::Table};
 use crate::sink::Sink;
 use crate::sink::journal::JournalSink;
 use crate::sink::kafka::{Kafka, Surroundings};
 use crate::sink::spool::Spool;
 use crate::telemetry::Telemetry;
+use crate::{clock, down::owner::InstanceId, down::table::Table};
 
 /// Connections let go in a second while draining: slower than a fleet reconnects, faster than anybody wants to wait.
 const DRAIN_PER_SECOND: usize = 500;
@@ -133,7 +133,8 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         eprintln!("listening peer address={}", local(peer)?);
     }
     let hub = CancellationToken::new();
-    let (down, hub_running) = down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
+    let (down, hub_running) =
+        down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;

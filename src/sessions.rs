@@ -1,8 +1,8 @@
 //! Which connection belongs to which device. The newest connection of a device wins; the older is told to close.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use protocols::PROTOCOLS;
 use protocols::fault::FaultKind;
@@ -31,6 +31,9 @@ pub(crate) struct Telemetry {
     reconnects: AtomicU64,
     clones: AtomicU64,
     command: Histogram,
+    commands_open: Gauge,
+    commands_repeated: Counter,
+    commands_again: Counter,
     /// Sockets accepted.
     pub(crate) accepted: AtomicU64,
 }
@@ -56,6 +59,9 @@ impl Telemetry {
             exporter: Some(exporter),
             ack: histogram!("navgate_ack_seconds"),
             command: histogram!("navgate_command_seconds"),
+            commands_open: gauge!("navgate_commands_open"),
+            commands_repeated: counter!("navgate_commands_repeated_total"),
+            commands_again: counter!("navgate_commands_again_total"),
             ends: [const { AtomicU64::new(0) }; End::ALL.len()],
             reconnects: AtomicU64::new(0),
             clones: AtomicU64::new(0),
@@ -66,6 +72,13 @@ impl Telemetry {
     /// A frame was acknowledged so long after its bytes came; one frame of each connection is timed at a time.
     pub(crate) fn acknowledged(&self, after: Duration) {
         self.ack.record(after.as_secs_f64());
+    }
+
+    /// How it is with the commands of which this instance is the home.
+    pub(crate) fn home(&self, open: usize, repeated: u64, again: u64) {
+        self.commands_open.set(open as f64);
+        self.commands_repeated.absolute(repeated);
+        self.commands_again.absolute(again);
     }
 
     /// A command ended so long after it was received.
@@ -163,6 +176,9 @@ fn describe() {
     describe_counter!("navgate_takeovers_total", "Sign-ons of a device that was connected already");
     describe_histogram!("navgate_ack_seconds", Unit::Seconds, "From the bytes of a frame to its acknowledgement, sampled");
     describe_counter!("navgate_commands_total", "Commands that have ended, by kind and result");
+    describe_gauge!("navgate_commands_open", "Commands without an outcome of which this instance is the home");
+    describe_counter!("navgate_commands_repeated_total", "Records of commands with an id that was seen before; ignored");
+    describe_counter!("navgate_commands_again_total", "Commands handed over again after they were, or may have been, written");
     describe_histogram!("navgate_command_seconds", Unit::Seconds, "From the receipt of a command to its outcome");
     describe_gauge!("navgate_sink_healthy", "1 while records become durable");
     describe_gauge!("navgate_sink_unreported", "Records handed to the store and not yet durable");

@@ -164,7 +164,8 @@ pub(crate) fn why(args: &WhyArgs) -> Result<(), Exit> {
             Ok(())
         }
         404 => {
-            let text = format!("{device} has never been seen: it has not connected, or with another identity (`/sessions` lists who has)");
+            let text =
+                format!("{device} has never been seen: it has not connected, or with another identity (`/sessions` lists who has)");
             writeln!(std::io::stdout().lock(), "{text}")?;
             Ok(())
         }
@@ -178,7 +179,12 @@ fn sentence(device: &DeviceId, known: &Value, now: Timestamp) -> String {
     let since = session["since"].as_str().and_then(Timestamp::parse).map_or(0, |at| (now.as_millis() - at.as_millis()) / 1000);
     let mut said = match session["state"].as_str() {
         Some("connected") => {
-            format!("{device} is connected to {} ({}) for {since} s from {}", text(&session["gateway"]), text(&session["protocol"]), text(&session["peer"]))
+            format!(
+                "{device} is connected to {} ({}) for {since} s from {}",
+                text(&session["gateway"]),
+                text(&session["protocol"]),
+                text(&session["peer"])
+            )
         }
         Some(_) => format!("{device} is away for {since} s; it was connected to {} last", text(&session["gateway"])),
         None => format!("{device} has never been seen"),
@@ -189,7 +195,13 @@ fn sentence(device: &DeviceId, known: &Value, now: Timestamp) -> String {
     let none = Vec::new();
     let open = known["open_commands"].as_array().unwrap_or(&none);
     for command in open {
-        said += &format!("; {} {} is {}, until {}", text(&command["kind"]), text(&command["id"]), text(&command["place"]), text(&command["deadline"]));
+        said += &format!(
+            "; {} {} is {}, until {}",
+            text(&command["kind"]),
+            text(&command["id"]),
+            text(&command["place"]),
+            text(&command["deadline"])
+        );
     }
     if let Some(last) = known["last_outcomes"].as_array().and_then(|all| all.last()) {
         let reason = last["reason"].as_str().map_or_else(String::new, |r| format!(" ({r})"));

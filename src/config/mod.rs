@@ -18,7 +18,9 @@ use protocols::profile::{Auth, Profile, Settings};
 
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
-pub(crate) use sections::{Admin, Agent, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink};
+pub(crate) use sections::{
+    Admin, Agent, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
+};
 pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 use check::Known;

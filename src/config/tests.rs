@@ -35,8 +35,23 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     fn keys<S: Section>(_: &S) -> &'static [&'static str] {
         S::KEYS
     }
-    let Config { gateway, listeners: _, limits, sink, journal, kafka, security, admin, peer, commands, sessions, agent, drain, log, profiles: _ } =
-        Config::default();
+    let Config {
+        gateway,
+        listeners: _,
+        limits,
+        sink,
+        journal,
+        kafka,
+        security,
+        admin,
+        peer,
+        commands,
+        sessions,
+        agent,
+        drain,
+        log,
+        profiles: _,
+    } = Config::default();
     vec![
         ("gateway", keys(&gateway)),
         ("limits", keys(&limits)),

@@ -168,11 +168,6 @@ impl Holder {
             self.claims.retain(|_, (_, until)| *until > now);
         }
     }
-
-    /// Errands remembered.
-    pub(crate) fn len(&self) -> usize {
-        self.held.len()
-    }
 }
 
 fn known(held: &Held) -> Known {
@@ -232,7 +227,11 @@ mod tests {
         assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
         holder.acknowledged(&new, &errand.command.id);
         assert_eq!(holder.unacknowledged(&new), []);
-        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), Known::Ended { answered: Answered::Returned, attempt: 1 }, "it is remembered all the same");
+        assert_eq!(
+            holder.ask(&new, &errand.command.id, Duration::ZERO),
+            Known::Ended { answered: Answered::Returned, attempt: 1 },
+            "it is remembered all the same"
+        );
     }
 
     #[test]
@@ -251,9 +250,9 @@ mod tests {
         holder.delivered(&first);
         assert_eq!(holder.ask(&first.home, &second.command.id, Duration::ZERO), Known::Never);
         holder.forget(first.deadline + REMEMBERED - Duration::from_millis(1));
-        assert_eq!(holder.len(), 1);
+        assert_eq!(holder.held.len(), 1);
         holder.forget(first.deadline + REMEMBERED);
-        assert_eq!(holder.len(), 0);
+        assert_eq!(holder.held.len(), 0);
         assert!(holder.ends.is_empty());
     }
 }

@@ -374,23 +374,11 @@ impl Home {
             .collect()
     }
 
-    /// When [`Home::tick`] has something to do.
-    pub(crate) fn next_due(&self) -> Option<Duration> {
-        let asking = self.partitions.values().filter_map(|p| match p.phase {
-            Phase::Asking { until, .. } => Some(until),
-            _ => None,
-        });
-        let lost = self.instances.values().filter_map(|r| match r {
-            Reach::DownSince(at) => Some(*at + LOST_AFTER),
-            _ => None,
-        });
-        asking.chain(lost).chain(self.due.first().map(|(at, _)| *at)).min()
-    }
-
     /// Time passes.
     pub(crate) fn tick(&mut self, table: &Table, now: Now) {
         self.wake(now);
-        let lost = self.instances.iter().filter(|(_, reach)| matches!(reach, Reach::DownSince(at) if now.uptime >= *at + LOST_AFTER));
+        let lost =
+            self.instances.iter().filter(|(_, reach)| matches!(reach, Reach::DownSince(at) if now.uptime >= *at + LOST_AFTER));
         for instance in lost.map(|(instance, _)| instance.clone()).collect::<Vec<_>>() {
             self.on_lost(&instance, table, now);
         }
@@ -490,7 +478,7 @@ impl Home {
         let Some(pending) = self.commands.get_mut(id) else { return };
         if stage >= Stage::Sent {
             pending.seen = true;
-            pending.sent_at = pending.sent_at.or((stage == Stage::Sent).then_some(at));
+            pending.sent_at = pending.sent_at.or_else(|| (stage == Stage::Sent).then_some(at));
         }
         if pending.stage.is_none_or(|told| told < stage) {
             pending.stage = Some(stage);

@@ -250,6 +250,8 @@ impl Hub {
             self.home.tick(&table, now);
         }
         self.holder.forget(now.uptime);
+        let counts = self.home.counts();
+        self.gateway.telemetry.home(self.home.open(), counts.repeated, counts.again);
         self.load.store(self.home.open() + self.home.unwritten(), Ordering::Relaxed);
         if now.uptime >= self.swept + SWEEP {
             self.swept = now.uptime;

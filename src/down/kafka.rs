@@ -152,7 +152,10 @@ impl Kafka {
                 match outcomes_since(&shared, partition, since) {
                     Ok(finished) => return shared.tell(Input::OutcomesRead(partition, finished)),
                     Err(e) => {
-                        warn!(partition, "cannot read the outcomes of a partition that is ours now: {e}; its commands wait; retrying");
+                        warn!(
+                            partition,
+                            "cannot read the outcomes of a partition that is ours now: {e}; its commands wait; retrying"
+                        );
                         thread::sleep(RETRY);
                     }
                 }
@@ -250,7 +253,8 @@ fn follow_sessions(shared: &Shared) -> KafkaResult<()> {
                 shared.tell(Input::Session(device, record));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if unread.remove(&partition) && unread.is_empty() && !shared.loaded.swap(true, Ordering::AcqRel) {
+                unread.remove(&partition);
+                if unread.is_empty() && !shared.loaded.swap(true, Ordering::AcqRel) {
                     info!(records, "the sessions of all instances are known");
                     shared.tell(Input::SessionsLoaded);
                 }
@@ -373,7 +377,8 @@ impl ClientContext for Group {}
 impl ConsumerContext for Group {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
-            let lost: Vec<i32> = partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+            let lost: Vec<i32> =
+                partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
             self.gained.lock().retain(|p| !lost.contains(p));
             // the next home may begin once this returns: ours must have ended
             let (done, ended) = sync_channel(1);
@@ -385,7 +390,9 @@ impl ConsumerContext for Group {
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
-            self.gained.lock().extend(partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition));
+            self.gained
+                .lock()
+                .extend(partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition));
         }
     }
 }
@@ -448,7 +455,11 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
         let full = shared.load.load(Ordering::Relaxed) >= MOST_OPEN;
         if full != paused {
             let assigned = consumer.assignment()?;
-            if full { consumer.pause(&assigned)? } else { consumer.resume(&assigned)? }
+            if full {
+                consumer.pause(&assigned)?
+            } else {
+                consumer.resume(&assigned)?
+            }
             paused = full;
         }
     }
@@ -605,10 +616,12 @@ fn fill(shared: &Shared, producer: &Transactions, Wish { batch, gateway }: &Wish
     for answer in &batch.answers {
         let written = record::write(answer, gateway);
         let device = answer.device.as_ref().map(DeviceId::as_str);
-        let mut out = BaseRecord::<str, [u8]>::to(&outcomes)
-            .partition(answer.partition)
-            .payload(&written.value)
-            .headers(headers(written.kind, &written.id, device, answer.at));
+        let mut out = BaseRecord::<str, [u8]>::to(&outcomes).partition(answer.partition).payload(&written.value).headers(headers(
+            written.kind,
+            &written.id,
+            device,
+            answer.at,
+        ));
         out.key = device;
         producer.send(out).map_err(|(e, _)| e)?;
     }

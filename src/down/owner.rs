@@ -121,6 +121,7 @@ pub(crate) struct Mailbox {
     inside: Mutex<Inside>,
 }
 
+#[expect(clippy::box_collection, reason = "an empty mailbox is to cost a pointer")]
 #[derive(Debug, Default)]
 enum Inside {
     #[default]

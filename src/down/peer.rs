@@ -18,8 +18,8 @@ use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -253,7 +253,10 @@ impl Link {
         let said = |role: &str| format!("navgate peer {role}\n{nonce}\n{}\n{}\n{}", answer.nonce, self.me, answer.instance);
         let theirs = self.secrets.iter().find(|s| answer.proof.as_deref().is_some_and(|p| proves(s, &said("holder"), p)));
         let Some(theirs) = theirs else {
-            warn!(address = &*self.address, "a peer does not know this cluster's secret; set security.secrets to the same on all instances");
+            warn!(
+                address = &*self.address,
+                "a peer does not know this cluster's secret; set security.secrets to the same on all instances"
+            );
             return Err(io::ErrorKind::PermissionDenied.into());
         };
         if answer.instance != self.to {
@@ -532,10 +535,7 @@ mod tests {
         InstanceId { gateway: name.into(), boot: 1 }
     }
 
-    async fn pair(
-        a: &[&str],
-        b: &[&str],
-    ) -> (Peers, Arc<str>, UnboundedReceiver<Input>, UnboundedReceiver<Input>) {
+    async fn pair(a: &[&str], b: &[&str]) -> (Peers, Arc<str>, UnboundedReceiver<Input>, UnboundedReceiver<Input>) {
         let bytes = |secrets: &[&str]| secrets.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>();
         let ((of_a, inbox_a), (of_b, inbox_b)) = (unbounded_channel(), unbounded_channel());
         let bind = || TcpListener::bind("127.0.0.1:0");

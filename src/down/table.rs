@@ -165,11 +165,6 @@ impl Table {
         Self { me, address, devices: HashMap::new(), takeovers: HashMap::new(), addresses: HashMap::new(), alone }
     }
 
-    /// Devices known.
-    pub(crate) fn len(&self) -> usize {
-        self.devices.len()
-    }
-
     /// A device says who it is on a connection of ours; `None`: its identity is fought over, it has to wait.
     pub(crate) fn sign_on(&mut self, device: &DeviceId, arrival: &Arrival<'_>, now: Now, acts: &mut Vec<Act>) -> Option<Welcome> {
         let known = self.devices.get(device);
@@ -338,11 +333,6 @@ impl Table {
     /// The record of a device.
     pub(crate) fn record(&self, device: &DeviceId) -> Option<&Record> {
         self.devices.get(device).map(|entry| &entry.record)
-    }
-
-    /// Devices whose connection is ours.
-    pub(crate) fn own_devices(&self) -> impl Iterator<Item = &DeviceId> {
-        self.devices.iter().filter(|(_, entry)| entry.own).map(|(device, _)| device)
     }
 
     /// Devices that are away, and were last connected to this gateway.
@@ -519,8 +509,9 @@ mod tests {
     #[test]
     fn what_is_kept_survives_and_is_not_lost_on_the_way() {
         let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
-        let driver =
-            |authorized| Some(DriverNow { driver_id: "D7".into(), name: None, authorized, since: Some(Timestamp::from_seconds(1_700_000_000)) });
+        let driver = |authorized| {
+            Some(DriverNow { driver_id: "D7".into(), name: None, authorized, since: Some(Timestamp::from_seconds(1_700_000_000)) })
+        };
         a.sign_on(&device(), &arrival(1), now(1), &mut acts);
         a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), open_orders: Vec::new() }, &mut acts);
         let change = |kept: &mut DeviceState| {
@@ -552,6 +543,6 @@ mod tests {
         assert!(next.forget(now(3).utc, |_| true).is_empty());
         assert!(next.forget(now(4).utc, |_| false).is_empty());
         assert_eq!(next.forget(now(4).utc, |_| true), [device()]);
-        assert_eq!(next.len(), 0);
+        assert_eq!(next.devices.len(), 0);
     }
 }

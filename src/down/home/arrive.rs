@@ -151,7 +151,8 @@ impl Home {
         let Kind::OrderOffer(_) = &gone.kind else { return };
         let Some(about) = target(&gone.kind) else { return };
         let ids = self.by_device.get(&gone.device_id).cloned().unwrap_or_default();
-        let mut same = ids.iter().filter_map(|id| self.commands.get(id)).filter(|p| target(&p.command.kind).as_ref() == Some(&about));
+        let mut same =
+            ids.iter().filter_map(|id| self.commands.get(id)).filter(|p| target(&p.command.kind).as_ref() == Some(&about));
         if let (Some(only), None) = (same.next(), same.next())
             && matches!(only.command.kind, Kind::OrderCancel(_))
             && only.place == Place::Waiting
@@ -170,9 +171,7 @@ impl Home {
                 let latest = Timestamp::from_millis(i64::MAX);
                 let key = match read(&record.value, latest) {
                     Ok(received) => Finished::Id(received.command.id),
-                    Err(invalid) => {
-                        invalid.command_id.map_or(Finished::Record(record.partition, record.offset), Finished::Id)
-                    }
+                    Err(invalid) => invalid.command_id.map_or(Finished::Record(record.partition, record.offset), Finished::Id),
                 };
                 (record.offset < *boundary, finished.contains(&key))
             }

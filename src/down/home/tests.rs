@@ -1,5 +1,5 @@
-use super::super::table::{Act, Arrival};
 use super::super::holder::Known;
+use super::super::table::{Act, Arrival};
 use super::*;
 use protocols::identity::SessionId;
 use protocols::outcome::{Ending, EndingReason};
@@ -29,7 +29,13 @@ fn id(text: &str) -> CommandId {
 impl Bench {
     fn new() -> Self {
         let mut home = Home::new(instance("a"), Duration::from_secs(3600));
-        let mut bench = Self { table: Table::new(instance("a"), None), at: Duration::from_secs(100), next: 0, acts: Vec::new(), home: Home::new(instance("a"), Duration::ZERO) };
+        let mut bench = Self {
+            table: Table::new(instance("a"), None),
+            at: Duration::from_secs(100),
+            next: 0,
+            acts: Vec::new(),
+            home: Home::new(instance("a"), Duration::ZERO),
+        };
         home.on_assigned(0, 0, 0, bench.now());
         home.on_outcomes_read(0, HashSet::new(), &bench.table, bench.now());
         home.effects();
@@ -292,7 +298,7 @@ fn a_new_home_reads_the_outcomes_and_asks_before_it_hands_over() {
     bench.home.on_outcomes_read(0, known, &bench.table, bench.now());
     assert_eq!(bench.home.effects(), [], "a third record is still to come");
     bench.command("free", "take_photo", &json!({}));
-    let ids = vec![id("here"), id("free")];
+    let ids = [id("here"), id("free")];
     let effects = bench.home.effects();
     let [Effect::Ask { of, ids: asked, number }] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((of, asked.iter().collect::<HashSet<_>>()), (&instance("a"), ids.iter().collect()));

@@ -113,9 +113,7 @@ impl Broker {
     pub(super) fn commit(&mut self, member: usize, batch: &Batch, generations: &BTreeMap<usize, u64>) -> bool {
         let holds = |partition: usize| {
             let held = self.holding[partition];
-            generations.get(&partition).is_some_and(|g| {
-                held == Holding::Owned(member, *g) || held == Holding::Revoking(member, *g)
-            })
+            generations.get(&partition).is_some_and(|g| held == Holding::Owned(member, *g) || held == Holding::Revoking(member, *g))
         };
         let touched = batch.offsets.keys().copied().chain(batch.answers.iter().map(|a| a.partition));
         if !touched.map(|p| p as usize).all(holds) {

@@ -50,11 +50,13 @@ impl Connection {
             reports.push(report(&errand, Answered::Outcome(outcome(&errand, Ending::Superseded, None, None))));
             let offer = matches!(errand.command.kind, Kind::OrderOffer(_));
             let shown = self.written.iter().any(|(other, _)| same(other)) || errand.attempt > 1;
-            if offer && !shown && matches!(self.waiting[later].command.kind, Kind::OrderCancel(_)) {
-                if let Some(cancel) = self.waiting.remove(later).filter(|c| c.attempt == 1) {
-                    let end = outcome(&cancel, Ending::Acknowledged, Some(EndingReason::NotShown), None);
-                    reports.push(report(&cancel, Answered::Outcome(end)));
-                }
+            if offer
+                && !shown
+                && matches!(self.waiting[later].command.kind, Kind::OrderCancel(_))
+                && let Some(cancel) = self.waiting.remove(later).filter(|c| c.attempt == 1)
+            {
+                let end = outcome(&cancel, Ending::Acknowledged, Some(EndingReason::NotShown), None);
+                reports.push(report(&cancel, Answered::Outcome(end)));
             }
             return (None, reports);
         }
@@ -92,9 +94,10 @@ impl Connection {
     /// The connection is gone.
     pub(super) fn end(self) -> Vec<Report> {
         let returned = self.waiting.iter().map(|errand| report(errand, Answered::Returned));
-        let cut = self.written.iter().map(|(errand, sent_at)| {
-            report(errand, Answered::Cut { sent_at: *sent_at, attempts: errand.attempt })
-        });
+        let cut = self
+            .written
+            .iter()
+            .map(|(errand, sent_at)| report(errand, Answered::Cut { sent_at: *sent_at, attempts: errand.attempt }));
         returned.chain(cut).collect()
     }
 
