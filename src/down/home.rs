@@ -124,6 +124,8 @@ struct Pending {
     seen: bool,
     /// A later command takes its place as soon as it comes back.
     superseded: bool,
+    /// Answers to questions before this one do not know yet that it was handed over.
+    handed_before: u64,
 }
 
 /// A record for the outcomes topic.
@@ -511,6 +513,7 @@ impl Home {
                     return; // at no risk while it stays here; it goes when the instance can be reached, or the device moves
                 }
                 pending.place = Place::Doubt(vec![to.clone()]);
+                pending.handed_before = self.asked + 1;
                 let errand = Errand {
                     command: Arc::clone(&pending.command),
                     home: self.me.clone(),

@@ -94,6 +94,7 @@ impl Home {
             stage: None,
             seen: matches!(table.owner(&device), super::Owner::At(_)),
             superseded: false,
+            handed_before: 0,
         };
         let command = Arc::clone(&pending.command);
         self.commands.insert(id.clone(), pending);

@@ -109,7 +109,11 @@ impl Home {
     pub(crate) fn on_known(&mut self, of: &InstanceId, asked: u64, known: Vec<(CommandId, Known)>, table: &Table, now: Now) {
         self.wake(now);
         for (id, known) in known {
+            let late = self.commands.get(&id).is_some_and(|p| asked < p.handed_before);
+            let over = matches!(&known, Known::Ended { answered: Answered::Outcome(_), .. });
             match known {
+                // said before our errand arrived there
+                Known::Never | Known::Ended { .. } if late && !over => {}
                 Known::Never => match self.commands.get(&id).map(|p| &p.place) {
                     Some(Place::Doubt(_)) => self.cleared(&id, of, table, now),
                     // it had it and forgot it: as if it were another instance now

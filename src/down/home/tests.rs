@@ -336,6 +336,23 @@ fn what_a_silent_instance_may_have_waits_for_it_and_nothing_else_does() {
 }
 
 #[test]
+fn an_answer_to_a_question_before_the_errand_proves_nothing() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    bench.home.on_up(&instance("a"), &bench.table, bench.now());
+    bench.offer("offer", "A");
+    assert!(matches!(bench.home.effects()[..], [Effect::Hand { .. }]));
+    bench.home.on_known(&instance("a"), 0, vec![(id("offer"), Known::Never)], &bench.table, bench.now());
+    assert_eq!(bench.home.effects(), [], "it may still arrive there");
+    bench.home.on_down(&instance("a"), bench.now());
+    bench.home.on_up(&instance("a"), &bench.table, bench.now());
+    let effects = bench.home.effects();
+    let [Effect::Ask { number, .. }] = &effects[..] else { panic!("{effects:?}") };
+    bench.home.on_known(&instance("a"), *number, vec![(id("offer"), Known::Never)], &bench.table, bench.now());
+    assert_eq!(bench.taken(), [("offer".to_owned(), 1)]);
+}
+
+#[test]
 fn a_batch_that_was_not_written_is_next_again_unless_its_partition_is_gone() {
     let mut bench = Bench::new();
     bench.home.on_assigned(1, 0, 0, bench.now());
