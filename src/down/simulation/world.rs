@@ -55,6 +55,7 @@ enum Message {
 #[derive(Debug, Clone)]
 enum Event {
     Tick(usize, u64),
+    Resume(usize),
     Coordinate,
     Message { to: usize, from: InstanceId, link: u64, message: Message },
     Step(usize, u64, u64),
@@ -78,6 +79,8 @@ struct Instance {
     id: InstanceId,
     alive: bool,
     paused_until: u64,
+    /// What came while it was stopped, in order.
+    deferred: Vec<Event>,
     kafka_cut_until: u64,
     skew_ms: i64,
     started: u64,
@@ -178,6 +181,7 @@ impl World {
             id,
             alive: true,
             paused_until: 0,
+            deferred: Vec::new(),
             kafka_cut_until: 0,
             skew_ms: self.chance.ms(0, 2 * SKEW_MS) as i64 - SKEW_MS as i64,
             started: self.now,
@@ -235,10 +239,13 @@ impl World {
             self.now = at;
             let Some(event) = self.bodies[body].take() else { continue };
             if let Some(n) = whose(&event)
-                && self.instances[n].paused_until > self.now
+                && (self.instances[n].paused_until > self.now || !self.instances[n].deferred.is_empty())
             {
-                let wait = self.instances[n].paused_until - self.now;
-                self.after(wait, event);
+                if self.instances[n].deferred.is_empty() {
+                    let wait = self.instances[n].paused_until - self.now;
+                    self.after(wait, Event::Resume(n));
+                }
+                self.instances[n].deferred.push(event);
                 continue;
             }
             self.handle(event);
@@ -251,6 +258,16 @@ impl World {
                 if self.lives(n, life) {
                     self.tick(n);
                     self.after(100, Event::Tick(n, life));
+                }
+            }
+            Event::Resume(n) => {
+                let left = self.instances[n].paused_until.saturating_sub(self.now);
+                if left > 0 {
+                    self.after(left, Event::Resume(n));
+                } else {
+                    for event in std::mem::take(&mut self.instances[n].deferred) {
+                        self.handle(event);
+                    }
                 }
             }
             Event::Coordinate => {
@@ -308,7 +325,7 @@ const fn whose(event: &Event) -> Option<usize> {
         | Event::End(n, ..)
         | Event::Committed(n, ..)
         | Event::OutcomesRead(n, ..) => Some(*n),
-        Event::Commit(..) | Event::Coordinate | Event::Device(_) | Event::Produce | Event::Trouble => None,
+        Event::Resume(_) | Event::Commit(..) | Event::Coordinate | Event::Device(_) | Event::Produce | Event::Trouble => None,
     }
 }
 
