@@ -10,6 +10,7 @@
 //! | `POST /devices/ID/commands?wait=1` | a command, where there is no Kafka; with `wait` its progress and outcome, a line each |
 //! | `GET /ledger` | the accounting, one consistent snapshot |
 //! | `GET /log`, `PUT /log` | the log filter, e.g. `info,navgate=debug` |
+//! | `POST /capture`, `GET /capture`, `GET /capture/ID`, `DELETE /capture/ID`, `GET /capture/ID/FILE` | raw bytes of a device: begin, list, look, end, the script |
 //! | `POST /drain` | begin to drain, as SIGTERM does |
 //!
 //! Away from loopback every endpoint but `/live` and `/ready` wants `Authorization: Bearer TOKEN`.
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
@@ -32,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::capture::{self, Captures, Refused, Told};
 use crate::clock;
 use crate::down::hub::Handle;
 use crate::gateway::Gateway;
@@ -71,6 +74,9 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
         .route("/devices/{id}/commands", post(command))
         .route("/ledger", get(ledger))
         .route("/log", get(log).put(set_log))
+        .route("/capture", get(captures).post(begin_capture))
+        .route("/capture/{id}", get(one_capture).delete(end_capture))
+        .route("/capture/{id}/{file}", get(captured_file))
         .route("/drain", post(drain))
         .layer(middleware::from_fn_with_state(admin.clone(), authorize));
     let router =
@@ -217,6 +223,49 @@ async fn set_log(State(admin): State<Admin>, filter: String) -> Response {
 async fn drain(State(admin): State<Admin>) -> StatusCode {
     admin.drain.cancel();
     StatusCode::ACCEPTED
+}
+
+async fn captures(State(admin): State<Admin>) -> Response {
+    Json(json!({ "captures": admin.gateway.captures.told() })).into_response()
+}
+
+async fn begin_capture(State(admin): State<Admin>, body: Bytes) -> Response {
+    let told = |status: StatusCode, what: &dyn std::fmt::Display| (status, format!("{what}\n")).into_response();
+    let request = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(e) => return told(StatusCode::BAD_REQUEST, &e),
+    };
+    match Captures::begin(&admin.gateway, request) {
+        Ok(begun) => (StatusCode::CREATED, Json(begun)).into_response(),
+        Err(refused @ Refused::Request(_)) => told(StatusCode::BAD_REQUEST, &refused),
+        Err(refused @ Refused::Cannot(_)) => told(StatusCode::CONFLICT, &refused),
+    }
+}
+
+async fn one_capture(State(admin): State<Admin>, Path(id): Path<u64>) -> Response {
+    told_capture(admin.gateway.captures.one(id))
+}
+
+async fn end_capture(State(admin): State<Admin>, Path(id): Path<u64>) -> Response {
+    told_capture(admin.gateway.captures.end(id))
+}
+
+fn told_capture(told: Option<Told>) -> Response {
+    told.map_or_else(no_capture, |told| Json(told).into_response())
+}
+
+fn no_capture() -> Response {
+    (StatusCode::NOT_FOUND, "there is no such capture, or it is long over\n").into_response()
+}
+
+/// The name is looked up among those that the capture wrote; it is never a path.
+async fn captured_file(State(admin): State<Admin>, Path((id, name)): Path<(u64, String)>) -> Response {
+    let Some(path) = admin.gateway.captures.file(id, &name) else { return no_capture() };
+    match tokio::task::spawn_blocking(move || capture::read_file(&path)).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
+        Ok(Err(e)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{e}\n")).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use protocols::identity::DeviceId;
 use protocols::profile::Settings;
 use protocols::registry::Protocol;
 
+use crate::capture::Captures;
 use crate::config::{Devices, Network, ProxyMode};
 use crate::down::owner::Reports;
 use crate::ledger::Ledger;
@@ -31,6 +32,8 @@ pub(crate) struct Gateway {
     pub(crate) sessions: Arc<Sessions>,
     /// What becomes of commands.
     pub(crate) reports: Reports,
+    /// Whose raw bytes somebody wants to see.
+    pub(crate) captures: Captures,
     /// Bounds of connections.
     pub(crate) limits: Limits,
     /// Who may connect.

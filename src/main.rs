@@ -8,6 +8,7 @@
 
 mod admin;
 mod agent;
+mod capture;
 mod cli;
 mod clock;
 mod config;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Protocols(args) => return cli::protocols::run(&args),
         Command::Decode(args) => return cli::decode::run(&args),
+        Command::Replay(args) => cli::replay::run(&args),
+        Command::Capture(args) => cli::capture::run(&args),
+        Command::Import(args) => cli::import::run(&args),
         Command::DrainJournal(args) => cli::drain_journal::run(&args),
         Command::Events(args) => cli::events::run(&args),
         Command::Send(args) => cli::send::send(&args),

@@ -56,8 +56,8 @@ pub(crate) struct Kind {
     pub(crate) schema: &'static str,
 }
 
-/// By [`Body::type_index`]; the last is the reject.
-static KINDS: [Kind; Body::TYPES.len() + 1] = [
+/// By [`Body::type_index`]; then the reject and the captured frame.
+static KINDS: [Kind; Body::TYPES.len() + 2] = [
     Kind { ce_type: "navgate.position.v1", schema: "urn:navgate:schema:position:v1" },
     Kind { ce_type: "navgate.status.v1", schema: "urn:navgate:schema:status:v1" },
     Kind { ce_type: "navgate.alarm.v1", schema: "urn:navgate:schema:alarm:v1" },
@@ -65,6 +65,7 @@ static KINDS: [Kind; Body::TYPES.len() + 1] = [
     Kind { ce_type: "navgate.order.v1", schema: "urn:navgate:schema:order:v1" },
     Kind { ce_type: "navgate.driver.v1", schema: "urn:navgate:schema:driver:v1" },
     Kind { ce_type: "navgate.reject.v1", schema: "urn:navgate:schema:reject:v1" },
+    Kind { ce_type: "navgate.frame.v1", schema: "urn:navgate:schema:frame:v1" },
 ];
 
 /// `ce_source` of each protocol: never the instance, so that a repeat through another instance is the same event.
@@ -81,6 +82,19 @@ pub(crate) enum Id {
     Event(IdText),
     /// Of a reject: the session and its count of rejects.
     Reject(SessionId, u64),
+    /// Of captured bytes: the session and the count of its records of this capture.
+    Frame(SessionId, u64),
+}
+
+/// Captured bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    /// Number of the capture.
+    pub(crate) capture: u64,
+    /// `up` from the device, `down` to it.
+    pub(crate) direction: &'static str,
+    /// As on the wire: whatever was read or written at once.
+    pub(crate) bytes: &'a [u8],
 }
 
 /// The session that records come from.
@@ -197,6 +211,59 @@ impl<'a> Origin<'a> {
             token,
         }
     }
+}
+
+impl<'a> Origin<'a> {
+    /// The record of captured bytes, number `count` of their connection.
+    pub(crate) fn frame<'v>(&self, frame: &Frame<'_>, count: u64, token: Token, value: &'v mut Vec<u8>) -> Record<'v>
+    where
+        'a: 'v,
+    {
+        let key = self.device.map(DeviceId::as_str);
+        let body = FrameValue {
+            device_id: key,
+            protocol: self.protocol_name(),
+            session: self.session,
+            gateway: self.gateway,
+            peer: self.peer,
+            at: self.received_at,
+            direction: frame.direction,
+            capture: frame.capture,
+            hex: Hex(frame.bytes),
+            length: frame.bytes.len(),
+        };
+        value.clear();
+        json(value, &body);
+        Record {
+            topic: Topic::Frames,
+            key,
+            value,
+            meta: Meta {
+                id: Id::Frame(self.session, count),
+                kind: &KINDS[Body::TYPES.len() + 1],
+                source: source(self.protocol),
+                subject: key,
+                time: self.received_at,
+                epoch: self.epoch,
+            },
+            token,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct FrameValue<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<&'a str>,
+    protocol: &'a str,
+    session: SessionId,
+    gateway: &'a str,
+    peer: SocketAddr,
+    at: Timestamp,
+    direction: &'static str,
+    capture: u64,
+    hex: Hex<'a>,
+    length: usize,
 }
 
 #[derive(Serialize)]

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
 use crate::agent;
+use crate::capture::Captures;
 use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
 use crate::down;
 use crate::gateway::{Access, Gateway, Limits, Port};
@@ -111,6 +112,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         ledger,
         sessions,
         reports,
+        captures: Captures::new(config.capture.clone()),
         limits: Limits {
             identify: config.limits.identify_s.get(),
             proxy_header: config.limits.proxy_header_s.get(),
@@ -206,6 +208,7 @@ fn open_sink(
                 ledger: Arc::clone(ledger),
                 gateway: config.gateway.id.clone(),
                 peer_of: Box::new(move |device| known.peer_of(device)),
+                frames: config.capture.topic,
             };
             let kafka = Kafka::start(&config.kafka, around)
                 .map_err(|e| StartError(format!("Kafka: {e}; check [kafka.properties] in the configuration")))?;

@@ -132,6 +132,7 @@ impl Telemetry {
         gauge!("navgate_journal_oldest_seconds").set(status.journal_oldest_seconds);
         let kafka = if status.kind == "kafka" { status.oldest_unreported_seconds } else { 0.0 };
         gauge!("navgate_kafka_oldest_unreported_seconds").set(kafka);
+        gauge!("navgate_captures").set(gateway.captures.running() as f64);
         let draining = gateway.draining.load(Ordering::Relaxed);
         gauge!("navgate_draining").set(f64::from(u8::from(draining)));
         self.exporter.as_ref().map(PrometheusHandle::render).unwrap_or_default()
@@ -191,5 +192,6 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest record that Kafka has not confirmed"
     );
+    describe_gauge!("navgate_captures", "Captures of raw bytes under way");
     describe_gauge!("navgate_draining", "1 while this instance is on its way out");
 }

@@ -19,7 +19,9 @@ pub mod cursor;
 pub mod desk;
 pub mod event;
 pub mod fault;
+pub mod gps103;
 pub mod gt06;
+pub mod h02;
 pub mod identity;
 pub mod jt808;
 pub mod jt905;
@@ -31,8 +33,17 @@ pub mod registry;
 pub mod script;
 pub mod session;
 pub mod time;
+pub mod tk103;
 pub mod wire;
 
 /// Every protocol, sorted by name. A new one is a line here, a line above, its folder and its fixtures; `registry` holds
 /// the laws that find what is forgotten.
-pub static PROTOCOLS: &[&registry::Protocol] = &[&gt06::PROTOCOL, &jt808::PROTOCOL, &jt905::PROTOCOL];
+#[rustfmt::skip] // one a line, so that a new one is a line
+pub static PROTOCOLS: &[&registry::Protocol] = &[
+    &gps103::PROTOCOL,
+    &gt06::PROTOCOL,
+    &h02::PROTOCOL,
+    &jt808::PROTOCOL,
+    &jt905::PROTOCOL,
+    &tk103::PROTOCOL,
+];

@@ -9,7 +9,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::identity::DeviceId;
 use crate::outcome::{Ending, EndingReason, Outcome, Stage};
 use crate::profile::ChecksumPolicy;
-use crate::session::{Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Reject, Session, Ticket, Turn, WINDOW};
+use crate::session::{Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Reject, Seen, Session, Ticket, Turn, WINDOW};
 use crate::time::Now;
 use crate::wire::{Answer, Checksum, Cut, Frame, Link, Step, Wire};
 
@@ -53,6 +53,9 @@ impl<W: Wire> Machine<W> {
     }
 
     fn on_frame(&mut self, frame: &Frame<'_>, now: Now, turn: &mut Turn) {
+        if turn.trace.is_some() {
+            turn.seen = Some(Seen { form: frame.form, content: frame.content.to_vec(), length: frame.raw.len() });
+        }
         if let Checksum::Wrong { expected, found, offset } = frame.checksum {
             if self.link.profile.checksum == ChecksumPolicy::Reject {
                 let detail = format!("checksum is {found:#x}, should be {expected:#x}");

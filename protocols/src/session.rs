@@ -247,6 +247,17 @@ impl Close {
     }
 }
 
+/// A frame as it was cut, for tools that rewrite it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The protocol's own number of its form.
+    pub form: u8,
+    /// Unescaped, as [`crate::wire::Wire::seal`] takes it.
+    pub content: Vec<u8>,
+    /// Bytes on the wire.
+    pub length: usize,
+}
+
 /// The outcome of one [`Session::receive`]; reused, so that a frame costs no allocation here.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -276,6 +287,8 @@ pub struct Turn {
     pub close: Option<Close>,
     /// Where somebody wants to look: fields are recorded here. Kept by [`Turn::clear`].
     pub trace: Option<Trace>,
+    /// The frame itself, where somebody wants to look.
+    pub seen: Option<Seen>,
     pub(crate) scratch: Vec<u8>,
 }
 
@@ -299,6 +312,7 @@ impl Turn {
         self.told.clear();
         self.state_changed = false;
         self.close = None;
+        self.seen = None;
         if let Some(trace) = &mut self.trace {
             *trace = Trace::default();
         }

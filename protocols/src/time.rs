@@ -194,9 +194,13 @@ const ROLLOVER_MS: i64 = 1024 * 7 * 24 * 3600 * 1000;
 /// further ahead was not rolled over: it is as old as it says. A day also covers local time that is taken for UTC.
 const ROLLOVER_AHEAD_MS: i64 = 24 * 3600 * 1000;
 
-/// Undo the 1024-week roll-over of old receivers: a fix more than 512 weeks in the past is moved up until it is not, unless
-/// that puts it more than a day into the future. Real units were seen to send 2003-07-01 on 2023-02-14. Returns the time and
-/// whether it was moved.
+/// How old a corrected fix may be: units keep what they could not send for weeks at most. A correction that ends further back
+/// explains nothing, so the fix is as old as it says: a clock that was never set, a recording.
+const ROLLOVER_BEHIND_MS: i64 = 90 * 24 * 3600 * 1000;
+
+/// Undo the 1024-week roll-over of old receivers: a fix that so many weeks, once or more, bring to within a day ahead of us and
+/// 90 days behind is moved there. Real units were seen to send 2003-07-01 on 2023-02-14. Returns the time and whether it was
+/// moved.
 pub fn undo_week_rollover(fix: Timestamp, now: Timestamp) -> (Timestamp, bool) {
     let behind = now.0 - fix.0;
     if behind <= ROLLOVER_MS / 2 {
@@ -204,7 +208,8 @@ pub fn undo_week_rollover(fix: Timestamp, now: Timestamp) -> (Timestamp, bool) {
     }
     let weeks = (behind + ROLLOVER_MS / 2) / ROLLOVER_MS;
     let moved = fix.plus_millis(weeks * ROLLOVER_MS);
-    if moved > now.plus_millis(ROLLOVER_AHEAD_MS) { (fix, false) } else { (moved, true) }
+    let recent = moved <= now.plus_millis(ROLLOVER_AHEAD_MS) && moved >= now.plus_millis(-ROLLOVER_BEHIND_MS);
+    if recent { (moved, true) } else { (fix, false) }
 }
 
 #[cfg(test)]
@@ -239,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_to_move_a_fix_into_the_future() {
+    fn refuses_to_move_a_fix_into_the_future_or_to_another_old_date() {
         let at = |text| Timestamp::parse(text).unwrap();
         let now = at("2026-03-01T10:00:00Z");
         let rolled = |ahead_ms| now.plus_millis(ahead_ms - ROLLOVER_MS);
@@ -249,5 +254,8 @@ mod tests {
         // sent very late, or by a clock that was never set
         let old = at("2012-01-01T00:00:00Z");
         assert_eq!(undo_week_rollover(old, now), (old, false));
+        let older = rolled(-ROLLOVER_BEHIND_MS - 1);
+        assert_eq!(undo_week_rollover(older, now), (older, false));
+        assert!(undo_week_rollover(rolled(-ROLLOVER_BEHIND_MS), now).1);
     }
 }

@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Protocols(super::protocols::ProtocolsArgs),
     /// Explain bytes, field by field
     Decode(super::decode::DecodeArgs),
+    /// Play recorded conversations against a running gateway, and check what comes of them
+    Replay(super::replay::ReplayArgs),
+    /// Capture a device's raw bytes on a running gateway, as a script
+    Capture(super::capture::CaptureArgs),
+    /// Make scripts of a network capture (pcap, pcapng)
+    Import(super::import::ImportArgs),
     /// Print the events of a journal, one JSON object a line
     Events(EventsArgs),
     /// Send to Kafka what a gateway that will not come back left in its journal

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DrainJournalArgs) -> Result<(), Exit> {
     let interrupted = || Exit::failed("interrupted; what is delivered is gone from the journal, run it again for the rest");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Exit::from)?;
-    while let Err(problem) = runtime.block_on(kafka::topics(&config.kafka)) {
+    while let Err(problem) = runtime.block_on(kafka::topics(&config.kafka, config.capture.topic)) {
         eprintln!("{problem}; trying again");
         if stop.load(Ordering::Relaxed) {
             return Err(interrupted());

@@ -1,11 +1,14 @@
 //! The command line: one file a command.
 
 pub(crate) mod args;
+pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod drain_journal;
 pub(crate) mod events;
+pub(crate) mod import;
 pub(crate) mod protocols;
+pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod serve;
 
@@ -25,6 +28,11 @@ impl Exit {
     /// What was asked did not hold.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { status: 1, message: message.into() }
+    }
+
+    /// The command line asks for what there is not.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { status: 2, message: message.into() }
     }
 
     /// A configuration that cannot be used; everything is said already if the message is empty.

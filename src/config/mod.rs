@@ -19,7 +19,7 @@ use protocols::profile::{Auth, Profile, Settings};
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
 pub(crate) use sections::{
-    Admin, Agent, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
+    Admin, Agent, Capture, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
 };
 pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) sessions: Sessions,
     /// For HAProxy.
     pub(crate) agent: Agent,
+    /// Raw bytes for technicians.
+    pub(crate) capture: Capture,
     /// How it ends.
     pub(crate) drain: Drain,
     /// What it tells.
@@ -135,7 +137,7 @@ fn read(
             config.$name = reader.section(stringify!($name), table.remove(stringify!($name)), true);
         )*};
     }
-    sections!(gateway limits sink journal kafka security admin peer commands sessions agent drain log);
+    sections!(gateway limits sink journal kafka security admin peer commands sessions agent capture drain log);
     reader.properties(&mut config.kafka.properties);
     for (path, found) in reader.tables("listener", table.remove("listener")) {
         config.listeners.push(reader.section(&path, Some(found), false));

@@ -186,6 +186,18 @@ section! {
         address: SocketAddr = loopback(9902);
     }
 
+    /// `[capture]`: raw bytes of chosen devices, for technicians.
+    struct Capture {
+        /// The directory for their files; absent: none are written.
+        path: Option<PathBuf> = None;
+        /// Whether they may go to the topic `frames`.
+        topic: bool = false;
+        /// The longest capture.
+        max_seconds: Seconds = Seconds(3600), in 1..=DAY_S;
+        /// The largest, in memory until it ends.
+        max_bytes: u64 = 16 * MIB, in 4096..=1024 * MIB;
+    }
+
     /// `[drain]`: how an instance empties itself.
     struct Drain {
         /// How long it goes on accepting after it told the balancer.

@@ -48,6 +48,7 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         commands,
         sessions,
         agent,
+        capture,
         drain,
         log,
         profiles: _,
@@ -64,6 +65,7 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("commands", keys(&commands)),
         ("sessions", keys(&sessions)),
         ("agent", keys(&agent)),
+        ("capture", keys(&capture)),
         ("drain", keys(&drain)),
         ("log", keys(&log)),
     ]

@@ -13,6 +13,7 @@ use protocols::time::Now;
 use tokio::io::AsyncWrite;
 
 use super::{Connection, SCRATCH, Stage};
+use crate::capture::Direction;
 use crate::clock;
 use crate::down::owner::{Answered, HomeId, Report};
 
@@ -135,6 +136,7 @@ impl Connection {
                     }
                     return progress;
                 }
+                self.tapped(Direction::Down, &next.frames, now);
                 self.outbox_since = moment;
                 self.outbox.extend_from_slice(next.frames.get(sent..).unwrap_or_default());
                 self.session.written(next.ticket, Now { uptime: moment, ..now }, &mut aside);

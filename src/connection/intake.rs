@@ -318,6 +318,7 @@ impl Connection {
                     self.session.restore(state);
                 }
                 self.connected = Some(connected);
+                self.tap_identified();
             }
             SignOn::Clone => {
                 self.gateway.telemetry.takeover("clone");

@@ -4,6 +4,7 @@
 //! An idle connection holds no buffer: bytes are read into a buffer of the thread, and only what is incomplete, unsent or
 //! not yet taken by the store is kept.
 
+mod capture;
 mod downward;
 mod intake;
 
@@ -25,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tracing::{debug, info};
 
+use crate::capture::{Direction, Tap};
 use crate::clock;
 use crate::config::ProxyMode;
 use crate::gateway::{Gateway, Port};
@@ -159,6 +161,8 @@ pub(crate) struct Connection {
     window: Window,
     backlog: Option<Box<Backlog>>,
     downward: Option<Box<Downward>>,
+    /// There only while somebody captures.
+    tap: Option<Box<Tap>>,
     rejects: RejectLimit,
     /// Unsent bytes.
     outbox: Vec<u8>,
@@ -196,6 +200,7 @@ impl Connection {
             window: Window::default(),
             backlog: None,
             downward: None,
+            tap: None,
             rejects: RejectLimit::default(),
             outbox: Vec::new(),
             outbox_since: now,
@@ -316,6 +321,7 @@ impl Connection {
         if bytes.is_empty() {
             return;
         }
+        self.tapped(Direction::Down, bytes, now);
         let mut sent = 0;
         if self.outbox.is_empty() {
             // an error shows again at the next read or write, which handle it
@@ -382,6 +388,9 @@ impl Connection {
         if bytes.is_empty() {
             self.eof = Some(now.uptime);
         } else {
+            if self.stage != Stage::Proxy {
+                self.tapped(Direction::Up, bytes, now);
+            }
             self.received = now.uptime;
             if let Some(connected) = &self.connected {
                 connected.last_received.store(u64::try_from(now.utc.as_millis()).unwrap_or(0), Ordering::Relaxed);
@@ -406,6 +415,9 @@ impl Connection {
         let mut used = 0;
         if self.stage == Stage::Proxy {
             used = self.take_proxy_header(input, now);
+            if self.stage == Stage::Open && used < input.len() {
+                self.tapped(Direction::Up, &input[used..], now);
+            }
         }
         if self.stage == Stage::Open {
             used += self.process(&input[used..], now, scratch);

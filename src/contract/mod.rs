@@ -15,7 +15,7 @@ macro_rules! schemas {
     };
 }
 
-schemas!("position", "status", "alarm", "data", "order", "driver", "reject", "command", "outcome", "progress", "session");
+schemas!("position", "status", "alarm", "data", "order", "driver", "reject", "frame", "command", "outcome", "progress", "session");
 
 /// What to print.
 #[derive(Debug, Default, Args)]

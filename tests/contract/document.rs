@@ -83,6 +83,7 @@ fn events_are_in_the_channel_that_the_gateway_writes_them_to() {
         assert_eq!(channel_of(name), [topic.name()], "{name}");
     }
     assert_eq!(channel_of("reject"), [Topic::Rejects.name()]);
+    assert_eq!(channel_of("frame"), [Topic::Frames.name()]);
     for (name, channel) in document["channels"].as_object().unwrap() {
         assert_eq!(channel["address"], format!("navgate.{name}"));
     }

@@ -25,6 +25,7 @@ pub(crate) fn schemas() -> Vec<(&'static str, Value)> {
         ("order", event("order", "What a driver or device did about an order.", content::<Order>(sent()))),
         ("driver", event("driver", "What a driver did.", content::<Driver>(sent()))),
         ("reject", titled("reject", content::<shapes::Reject>(read()))),
+        ("frame", titled("frame", content::<shapes::Frame>(read()))),
         ("command", titled("command", tidy(root::<Command>(read()), false))),
         ("outcome", answer("outcome", "The one final answer to a command.", content::<Outcome>(sent()))),
         ("progress", answer("progress", "A step of a command before its outcome.", content::<Progress>(sent()))),

@@ -153,6 +153,10 @@ fn accepted() -> Vec<(&'static str, Value)> {
         "gateway": "gw-1", "peer": "203.0.113.7:4242", "received_at": time(), "reason": "checksum", "offset": 12,
         "detail": "checksum is 0x1, should be 0x2", "hex": "7e01", "length": 2
     });
+    let frame = json!({
+        "protocol": "gt06", "session": "00000000000000ab", "gateway": "gw-1", "peer": "203.0.113.7:4242", "at": time(),
+        "direction": "up", "capture": 1, "hex": "7878", "length": 2
+    });
     let session = json!({
         "state": "connected", "since": time(), "gateway": "gw-1", "boot": "5", "address": "10.0.0.1:9901", "epoch": 1, "session": "00000000000000ab",
         "protocol": "jt808", "peer": "203.0.113.7:4242", "open_orders": [{"order_id": "A-1001", "stage": "read", "deadline": time()}],
@@ -175,6 +179,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
         ("outcome", anonymous),
         ("progress", answer("progress", serde_json::to_value(progress).unwrap())),
         ("reject", reject),
+        ("frame", frame),
         ("session", session),
     ]
 }

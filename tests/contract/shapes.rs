@@ -36,6 +36,39 @@ pub(crate) struct Reject {
     length: u64,
 }
 
+/// Raw bytes of a device, as they were read or written at once, while somebody captures them.
+#[derive(JsonSchema)]
+pub(crate) struct Frame {
+    /// The device, once known.
+    device_id: Option<String>,
+    /// The protocol of the port.
+    protocol: String,
+    /// The session: 16 hex digits.
+    session: String,
+    /// Which instance.
+    gateway: String,
+    /// The device's own address and port, also behind a proxy.
+    peer: String,
+    /// When they came or went, UTC.
+    at: Timestamp,
+    /// `up` from the device, `down` to it.
+    direction: Direction,
+    /// Number of the capture on its instance.
+    capture: u64,
+    /// The bytes.
+    #[schemars(regex(pattern = "^([0-9a-f]{2})+$"))]
+    hex: String,
+    /// How many there are.
+    length: u64,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Direction {
+    Up,
+    Down,
+}
+
 /// The present state of a device; the newest record of a key counts, and a record without a value ends it.
 #[derive(JsonSchema)]
 pub(crate) struct Session {

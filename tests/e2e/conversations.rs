@@ -67,7 +67,7 @@ fn check(fixture: &Fixture, reader: &mut Reader, seen: &mut Vec<String>) {
     let (mut refused, mut told): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|r| r.topic == "rejects");
     told.sort_by_key(|r| r.value["sequence"].as_u64());
     let contents: Vec<_> = told.iter().map(|r| serde_json::json!({ r.text("type"): r.value[r.text("type")] })).collect();
-    assert_eq!(contents.iter().collect::<Vec<_>>(), events, "{}", fixture.name);
+    assert_eq!(contents, events, "{}", fixture.name);
     let counted: Vec<_> = told.iter().map(|r| r.value["sequence"].as_u64()).collect();
     assert_eq!(counted, (0..events.len() as u64).map(Some).collect::<Vec<_>>(), "{}: sequence", fixture.name);
     // the id of a reject ends in its number in the session

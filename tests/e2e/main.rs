@@ -3,11 +3,14 @@
 //! Kafka comes from `tests/kafka/broker`. `tests/run` starts one for all; alone, `cargo test --test e2e` starts its own.
 
 mod balancer;
+mod capture;
 mod conversations;
 mod crashes;
 mod down;
 mod harness;
+mod import;
 mod journal;
 mod life;
 mod proxy;
+mod replay;
 mod spool;

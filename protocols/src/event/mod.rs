@@ -53,11 +53,13 @@ pub enum Topic {
     Orders,
     /// What could not be decoded.
     Rejects,
+    /// Raw bytes of both directions, while somebody captures.
+    Frames,
 }
 
 impl Topic {
     /// Every topic that devices' bytes end in.
-    pub const ALL: [Self; 3] = [Self::Telemetry, Self::Orders, Self::Rejects];
+    pub const ALL: [Self; 4] = [Self::Telemetry, Self::Orders, Self::Rejects, Self::Frames];
 
     /// The topic's name behind the configured prefix.
     pub const fn name(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Topic {
             Self::Telemetry => "telemetry",
             Self::Orders => "orders",
             Self::Rejects => "rejects",
+            Self::Frames => "frames",
         }
     }
 

@@ -295,7 +295,7 @@ fn told(text: &str) -> Result<String, String> {
     Ok(format!("{id} {word} {more}"))
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     match quoted(text)? {
         Some(bytes) => Ok(bytes),
         None => {

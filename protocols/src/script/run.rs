@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use super::parse::{Action, Order, Script};
 use crate::command::Command;
+use crate::cursor::Trace;
 use crate::event::{Body, serialize_body};
 use crate::fault::FaultKind;
 use crate::identity::{DeviceId, SessionId};
 use crate::profile::{Auth, Profile, Settings};
 use crate::registry::Protocol;
-use crate::session::{Close, Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Session, Told, Turn, WINDOW};
+use crate::session::{Close, Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Seen, Session, Told, Turn, WINDOW};
 use crate::time::Now;
 
 /// The secret that signs authentication codes in fixtures; a script's device may answer with a code made from it.
@@ -98,6 +99,8 @@ pub struct Options {
     pub delivery: Option<Delivery>,
     /// The rest of the world.
     pub world: World,
+    /// Whether frames are kept with their fields.
+    pub trace: bool,
 }
 
 /// One line of a transcript.
@@ -159,6 +162,21 @@ pub struct Transcript {
     pub broken: Vec<String>,
     /// Who the session takes itself for at the end.
     pub device: Option<DeviceId>,
+    /// With [`Options::trace`], the frames.
+    pub frames: Vec<Framed>,
+}
+
+/// A frame, where it stood, and what was read in it.
+#[derive(Debug, Clone)]
+pub struct Framed {
+    /// Offset of its first byte in all that was handed over.
+    pub start: usize,
+    /// The frame.
+    pub seen: Seen,
+    /// Its fields; none if it was not read.
+    pub trace: Trace,
+    /// The events that it gave, as JSON.
+    pub events: Vec<String>,
 }
 
 impl Transcript {
@@ -245,7 +263,7 @@ impl Line {
         let utc = script.start.plus_millis(options.world.clock_offset_ms);
         Self {
             session: (protocol.open)(opening),
-            turn: Turn::observed(false),
+            turn: Turn::observed(options.trace),
             now: Now { utc, uptime: Duration::ZERO },
             pending: Vec::new(),
             closed: false,
@@ -353,6 +371,11 @@ impl Line {
         self.transcript.tally.consumed += used;
         if self.turn.fate.is_some() && used == 0 {
             self.transcript.broken.push("a frame of no bytes".into());
+        }
+        if let Some(seen) = self.turn.seen.take() {
+            let start = self.transcript.tally.consumed.saturating_sub(seen.length);
+            let events = self.turn.events.iter().map(|event| json(&event.body)).collect();
+            self.transcript.frames.push(Framed { start, seen, trace: self.turn.trace.clone().unwrap_or_default(), events });
         }
         self.take();
         used

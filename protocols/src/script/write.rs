@@ -166,7 +166,7 @@ impl Line {
     }
 }
 
-fn pattern_text(pattern: &Pattern) -> String {
+pub(super) fn pattern_text(pattern: &Pattern) -> String {
     match pattern.0.iter().copied().collect::<Option<Vec<u8>>>() {
         Some(bytes) => text_of(&bytes),
         None => pattern.0.iter().fold(String::new(), |mut text, byte| {

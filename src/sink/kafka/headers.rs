@@ -40,12 +40,12 @@ impl Attributes<'_> {
 /// Of a record.
 pub(super) fn of_record(record: &Record<'_>) -> OwnedHeaders {
     let meta = &record.meta;
-    let reject;
+    let counted;
     let id = match &meta.id {
         Id::Event(text) => text.as_str(),
-        Id::Reject(session, count) => {
-            reject = format!("{session}-{count}");
-            &reject
+        Id::Reject(session, count) | Id::Frame(session, count) => {
+            counted = format!("{session}-{count}");
+            &counted
         }
     };
     Attributes {
@@ -75,6 +75,11 @@ struct Value<'a> {
     session: Option<Cow<'a, str>>,
     #[serde(borrow)]
     received_at: Option<Cow<'a, str>>,
+    /// Of captured bytes, which have no type either: which way they went, and when.
+    #[serde(borrow)]
+    direction: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    at: Option<Cow<'a, str>>,
     #[serde(default)]
     epoch: u64,
     #[serde(borrow)]
@@ -118,7 +123,8 @@ impl Line {
     /// The value is not one of ours.
     pub(super) fn of(value: &[u8], checksum: u32) -> Result<Self, serde_json::Error> {
         let value: Value<'_> = serde_json::from_slice(value)?;
-        let kind = value.kind.as_deref().unwrap_or("reject");
+        let nameless = if value.direction.is_some() { "frame" } else { "reject" };
+        let kind = value.kind.as_deref().unwrap_or(nameless);
         let dated = [&value.position, &value.status, &value.alarm, &value.data, &value.order, &value.driver];
         let dated = dated.into_iter().flatten().next();
         let own = dated.and_then(|d| d.time.as_deref().or_else(|| d.position.as_ref().and_then(|p| p.time.as_deref())));
@@ -135,7 +141,7 @@ impl Line {
             ce_type: &format!("navgate.{kind}.v1"),
             source: &value.protocol.as_deref().map_or_else(|| "/navgate".to_owned(), |p| format!("/navgate/{p}")),
             subject: value.device_id.as_deref(),
-            time: own.or(value.received_at.as_deref()).unwrap_or("1970-01-01T00:00:00.000Z"),
+            time: own.or(value.received_at.as_deref()).or(value.at.as_deref()).unwrap_or("1970-01-01T00:00:00.000Z"),
             schema: &format!("urn:navgate:schema:{kind}:v1"),
             epoch: value.epoch,
         };
@@ -186,6 +192,11 @@ mod tests {
         let record = origin.reject(&reject, 4, Token::NONE, &mut value);
         let (line, of_record) = (pairs(&Line::of(record.value, 0xAB).unwrap().headers), pairs(&of_record(&record)));
         assert_eq!(line[2].1, "0000000000000005-000000ab");
+        let captured = crate::record::Frame { capture: 1, direction: "up", bytes: &[1] };
+        let mut frame = Vec::new();
+        let frame = origin.frame(&captured, 4, Token::NONE, &mut frame);
+        let (waited, sent) = (pairs(&Line::of(frame.value, 0xAB).unwrap().headers), pairs(&super::of_record(&frame)));
+        assert_eq!([&waited[..2], &waited[3..8]].concat(), [&sent[..2], &sent[3..8]].concat());
         // a reject's value does not say the epoch
         assert_eq!([&line[..2], &line[3..8]].concat(), [&of_record[..2], &of_record[3..8]].concat());
     }

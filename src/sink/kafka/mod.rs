@@ -62,6 +62,8 @@ pub(crate) struct Surroundings {
     pub(crate) gateway: String,
     /// See [`PeerOf`].
     pub(crate) peer_of: PeerOf,
+    /// Whether captures may go to their topic.
+    pub(crate) frames: bool,
 }
 
 /// The store.
@@ -209,12 +211,12 @@ pub(crate) fn drain_only(settings: &Settings, directory: &Path) -> io::Result<Dr
     Drain::open(client_config(settings), &settings.prefix, directory)
 }
 
-/// Whether the topics are as the contract wants them; made where that is allowed.
+/// Whether the topics, that of captures among them if so wanted, are as the contract wants them; made where that is allowed.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn topics(settings: &Settings) -> Result<(), String> {
-    topics::check(&client_config(settings), settings).await
+pub(crate) async fn topics(settings: &Settings, frames: bool) -> Result<(), String> {
+    topics::check(&client_config(settings), settings, frames).await
 }
 
 fn client_config(settings: &Settings) -> ClientConfig {
@@ -347,7 +349,7 @@ impl Shared {
 /// Check the topics until they are as the contract wants them, then open.
 async fn check_topics(shared: Arc<Shared>, settings: Settings) {
     let mut told = String::new();
-    while let Err(problem) = topics::check(&shared.config, &settings).await {
+    while let Err(problem) = topics::check(&shared.config, &settings, shared.around.frames).await {
         if problem != told {
             error!("{problem}; devices stay connected, acknowledgements are held; retrying every {} s", topics::RETRY.as_secs());
             shared.trouble.lock().clone_from(&problem);

@@ -41,11 +41,14 @@ const TOPICS: [Topic; 6] = [
     Topic { name: "sessions", compacted: true, retention: Duration::ZERO },
 ];
 
+/// Only where captures may go there: raw bytes, personal ones among them, are kept no longer than somebody looks at them.
+const FRAMES: Topic = Topic { name: "frames", compacted: false, retention: DAY };
+
 /// Look at the cluster; make what is missing, if that is allowed.
 ///
 /// # Errors
 /// One sentence: what is wrong, where, and what to do.
-pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<(), String> {
+pub(super) async fn check(config: &ClientConfig, settings: &Settings, frames: bool) -> Result<(), String> {
     let brokers = settings.brokers.join(",");
     let admin: AdminClient<DefaultClientContext> =
         config.create().map_err(|e| format!("Kafka ({brokers}): {e}; check [kafka] in the configuration"))?;
@@ -58,7 +61,8 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings) -> Result<
         .map_err(|e| format!("Kafka cannot be reached at {brokers} ({e}); start it, or set kafka.brokers to where it listens"))?;
     let present: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
     let replicas = (settings.replication as usize).min(metadata.brokers().len()).max(1);
-    let missing: Vec<&Topic> = TOPICS.iter().filter(|t| !present.contains(&t.full_name(settings).as_str())).collect();
+    let wanted = TOPICS.iter().chain(frames.then_some(&FRAMES));
+    let missing: Vec<&Topic> = wanted.filter(|t| !present.contains(&t.full_name(settings).as_str())).collect();
     if !missing.is_empty() {
         let names = missing.iter().map(|t| t.full_name(settings)).collect::<Vec<_>>().join(", ");
         if !settings.create_topics {

@@ -1,28 +1,40 @@
 //! The recorded conversations, played over real sockets.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use protocols::PROTOCOLS;
 use protocols::cursor::hex;
-use protocols::script::{Action, Expect, Pattern, Script};
+use protocols::registry;
+use protocols::script::{Action, Expect, Fit, Pattern, Script, events_at};
+use protocols::time::Timestamp;
 use serde_json::Value;
 
 use super::device::Line;
 use super::repository;
 
-/// The bytes that begin an escape, of protocols that have some, by the byte that their frames begin with.
-const ESCAPES: [(&str, u8, &[u8]); 2] = [("jt808", 0x7E, &[0x7D]), ("jt808", 0xE7, &[0xE6, 0x3E])];
-
 /// One recorded conversation.
 pub(crate) struct Fixture {
     pub(crate) protocol: &'static str,
     pub(crate) name: String,
+    pub(crate) path: PathBuf,
     pub(crate) script: Script,
 }
 
-/// All that can be played at the speed of a test: a conversation that needs a device known beforehand, or minutes of
-/// silence, is left to the tests without sockets.
+/// All that can be played at the speed of a test: a conversation that needs a device known beforehand, a command, or minutes
+/// of silence, is left to the tests without sockets.
 pub(crate) fn playable() -> Vec<Fixture> {
+    let at_once = |fixture: &Fixture| fixture.begins_with_the_device() && fixture.pauses().is_zero();
+    let found: Vec<_> = recorded().into_iter().filter(at_once).collect();
+    for protocol in PROTOCOLS {
+        assert!(found.iter().any(|f| f.protocol == protocol.name), "{} has no conversation that can be played", protocol.name);
+    }
+    found
+}
+
+/// All there are.
+pub(crate) fn recorded() -> Vec<Fixture> {
     let mut found = Vec::new();
     for protocol in PROTOCOLS {
         let folder = repository("fixtures").join(protocol.name);
@@ -33,20 +45,30 @@ pub(crate) fn playable() -> Vec<Fixture> {
             let text = std::fs::read_to_string(&file).unwrap();
             let script = Script::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             let name = format!("{}/{}", protocol.name, file.file_stem().unwrap().to_string_lossy());
-            let waits = script.items.iter().any(|item| matches!(item.action, Action::Advance(_)));
-            if script.device.is_none() && !waits {
-                found.push(Fixture { protocol: protocol.name, name, script });
-            }
+            found.push(Fixture { protocol: protocol.name, name, path: file, script });
         }
-        assert!(found.iter().any(|f| f.protocol == protocol.name), "{} has no conversation that can be played", protocol.name);
     }
     found
 }
 
 impl Fixture {
-    /// The events that must come of it, in order: content under type.
-    pub(crate) fn events(&self) -> Vec<&Value> {
-        self.expected().filter_map(|e| if let Expect::Event(value) = e { Some(value) } else { None }).collect()
+    /// Whether everything in it comes of what a device sends on a fresh connection.
+    pub(crate) fn begins_with_the_device(&self) -> bool {
+        self.script.device.is_none() && !self.script.items.iter().any(|item| matches!(item.action, Action::Command(_)))
+    }
+
+    /// All silences together.
+    pub(crate) fn pauses(&self) -> Duration {
+        let pause = |action: &Action| if let Action::Advance(pause) = action { Some(*pause) } else { None };
+        self.script.items.iter().filter_map(|item| pause(&item.action)).sum()
+    }
+
+    /// The events that must come of it if it is played now, in order: content under type.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap());
+        let events = events_at(registry::find(self.protocol).unwrap(), &self.script, now);
+        events.into_iter().map(|(_, value)| value).collect()
     }
 
     /// The reasons of the rejects that must come of it, in order.
@@ -72,7 +94,7 @@ impl Fixture {
             let _ = line.send(bytes);
             for expected in &item.expected {
                 let Expect::Sent(pattern) = &expected.what else { continue };
-                let reply = self.reply(&mut line, pattern);
+                let reply = reply(&mut line, pattern);
                 reply.unwrap_or_else(|e| panic!("{name}, line {}: {e}", expected.line));
             }
         }
@@ -80,49 +102,16 @@ impl Fixture {
         let rest = line.receive_to_end();
         assert!(rest.is_empty(), "{name}: at the end came {}", hex(&rest));
     }
-    /// Read one reply. A byte that may be anything may also be one that the protocol writes as two.
-    fn reply(&self, line: &mut Line, pattern: &Pattern) -> Result<(), String> {
-        let pattern = loosened(pattern);
-        let frames_of =
-            |(protocol, first, _): &&(&str, u8, _)| *protocol == self.protocol && pattern.first() == Some(&Some(*first));
-        let escapes = ESCAPES.iter().find(frames_of).map_or(&[][..], |(_, _, escapes)| escapes);
-        let mut reply = Vec::new();
-        let mut next = |reply: &mut Vec<u8>| {
-            let byte = line.receive(1).map_err(|e| format!("after {}: {e}", hex(reply)))?[0];
-            reply.push(byte);
-            Ok::<_, String>(byte)
-        };
-        for wanted in pattern {
-            let byte = next(&mut reply)?;
-            if wanted.is_none() && escapes.contains(&byte) {
-                next(&mut reply)?;
-            }
-            if wanted.is_some_and(|wanted| wanted != byte) {
-                return Err(format!("this is not what was expected: {}", hex(&reply)));
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A recording marks the bytes that differed under a few clocks. A digit of the clock that was the same under all of them by
-/// chance, as the tens of a month are, stands between marked ones; in a year's other months it is another.
-fn loosened(Pattern(pattern): &Pattern) -> Vec<Option<u8>> {
-    const CHANCE: usize = 2;
-    let mut bytes = pattern.clone();
-    let marked: Vec<_> = pattern.iter().enumerate().filter(|(_, byte)| byte.is_none()).map(|(at, _)| at).collect();
-    for pair in marked.windows(2) {
-        if pair[1] - pair[0] <= CHANCE + 1 {
-            bytes[pair[0]..pair[1]].fill(None);
+/// Read one reply.
+fn reply(line: &mut Line, pattern: &Pattern) -> Result<(), String> {
+    let mut reply = Vec::new();
+    loop {
+        match pattern.begins(&reply) {
+            Fit::Whole(_) => return Ok(()),
+            Fit::No => return Err(format!("this is not what was expected: {}", hex(&reply))),
+            Fit::More => reply.extend(line.receive(1).map_err(|e| format!("after {}: {e}", hex(&reply)))?),
         }
     }
-    bytes
-}
-
-#[test]
-fn only_short_gaps_between_marked_bytes_are_loosened() {
-    let pattern = |text: &str| Pattern(text.bytes().map(|b| (b != b'.').then_some(b)).collect());
-    assert_eq!(loosened(&pattern("202.1.0..x")), pattern("202......x").0);
-    assert_eq!(loosened(&pattern(".abc.")), pattern(".abc.").0);
-    assert_eq!(loosened(&pattern("abc")), pattern("abc").0);
 }

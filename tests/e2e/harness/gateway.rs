@@ -32,6 +32,7 @@ pub(crate) struct Setup {
     secrets: Vec<String>,
     auth_required: bool,
     profiles: String,
+    capture: String,
 }
 
 fn any_port() -> SocketAddr {
@@ -52,6 +53,7 @@ impl Setup {
             secrets,
             auth_required: false,
             profiles: String::new(),
+            capture: String::new(),
         }
     }
 
@@ -107,6 +109,12 @@ impl Setup {
         self
     }
 
+    /// Captures go to this directory, or to their topic.
+    pub(crate) fn captures(mut self, directory: &Path) -> Self {
+        self.capture = format!("[capture]\npath = {}\ntopic = true\n", toml_text(&directory.to_string_lossy()));
+        self
+    }
+
     fn toml(&self, spool: &Path) -> String {
         let mut text = format!("[gateway]\nid = {}\nshutdown_limit_s = 20\n", toml_text(&self.id));
         for Listener { protocol, proxy, address } in &self.listeners {
@@ -125,6 +133,7 @@ impl Setup {
         write!(text, "[admin]\naddress = \"{}\"\n[agent]\naddress = \"{}\"\n", self.admin, self.agent).unwrap();
         // what a drain waits for is short, so that the tests that drain are
         text.push_str("[peer]\naddress = \"127.0.0.1:0\"\n[drain]\nnotice_s = 1\nlimit_s = 5\nclose_s = 1\n");
+        text.push_str(&self.capture);
         text.push_str(&self.profiles);
         text
     }
@@ -330,9 +339,14 @@ impl Drop for Gateway {
 
 /// One HTTP request, over a connection of its own.
 pub(crate) fn http(to: SocketAddr, method: &str, path: &str) -> std::io::Result<(u16, String)> {
+    http_with(to, method, path, "")
+}
+
+/// The same with a body.
+pub(crate) fn http_with(to: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(to)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;

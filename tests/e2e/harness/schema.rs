@@ -30,10 +30,15 @@ pub(crate) fn assert_valid(kind: &str, value: &Value) {
     assert!(objections.is_empty(), "{kind}: {objections:?} in {value}");
 }
 
-/// Whether a record of an event or a reject keeps the contract: value, key, partition and headers.
+/// Whether a record of an event, a reject or a captured frame keeps the contract: value, key, partition and headers.
 pub(crate) fn assert_record(record: &Record) {
-    let reject = record.topic == "rejects";
-    let kind = if reject { "reject" } else { record.text("type") };
+    // what has no recipe for its id
+    let nameless = match record.topic.as_str() {
+        "rejects" => Some("reject"),
+        "frames" => Some("frame"),
+        _ => None,
+    };
+    let kind = nameless.unwrap_or_else(|| record.text("type"));
     assert_valid(kind, &record.value);
     let device = record.value["device_id"].as_str();
     assert_eq!(record.key.as_deref(), device, "{record:?}");
@@ -49,7 +54,7 @@ pub(crate) fn assert_record(record: &Record) {
     if let Some(protocol) = record.value["protocol"].as_str() {
         assert_eq!(header("ce_source"), Some(format!("/navgate/{protocol}").as_str()), "{record:?}");
     }
-    if reject {
+    if nameless.is_some() {
         assert!(header("ce_id").is_some_and(|id| !id.is_empty()), "{record:?}");
         return;
     }

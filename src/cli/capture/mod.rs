@@ -1,0 +1,186 @@
+//! `navgate capture`: raw bytes of a device, from a running gateway, as a script.
+
+mod http;
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+
+use super::Exit;
+use crate::capture::{Request, To, Told};
+use http::Client;
+
+/// How often the gateway is asked whether it is done.
+const GLANCE: Duration = Duration::from_millis(200);
+/// The environment variable that holds the token: that of the gateway's own key.
+const TOKEN: &str = "NAVGATE_ADMIN__TOKEN";
+
+/// Captures a device's raw bytes in both directions, on a running gateway, also before the device connects. Ctrl-C ends it.
+///
+/// Each connection becomes a script, which `navgate replay` plays. NAVGATE_ADMIN__TOKEN or --token-file says the admin token.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("whom").required(true).args(["device", "id_prefix", "address"])))]
+pub(crate) struct CaptureArgs {
+    /// The gateway's admin address
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9900")]
+    admin: String,
+    /// A file with the admin token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// This device
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// Devices whose ids begin so
+    #[arg(long, value_name = "PREFIX")]
+    id_prefix: Option<String>,
+    /// Whoever connects from this address
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// For so long
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Until there are so many bytes
+    #[arg(long, value_name = "N")]
+    bytes: Option<usize>,
+    /// Under other identities, at other places, without names
+    #[arg(long, conflicts_with = "topic")]
+    anonymise: bool,
+    /// Where the script goes, instead of to the standard output; of further connections to FILE with -2, -3 … in its name
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// To the topic navgate.frames instead
+    #[arg(long, conflicts_with = "out")]
+    topic: bool,
+}
+
+/// Capture, wait for the end, fetch what there is.
+pub(crate) fn run(args: &CaptureArgs) -> Result<(), Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|e| Exit::failed(format!("cannot hear signals: {e}")))?;
+    }
+    let client = Client { to: resolve(&args.admin)?, token: token(args.token_file.as_deref())? };
+    let request = Request {
+        device: args.device.clone(),
+        id_prefix: args.id_prefix.clone(),
+        address: args.address,
+        seconds: args.seconds,
+        bytes: args.bytes,
+        to: if args.topic { To::Topic } else { To::File },
+        anonymise: args.anonymise,
+    };
+    let body = serde_json::to_string(&request).map_err(|e| Exit::failed(e.to_string()))?;
+    let begun = client.told("POST", "/capture", &body)?;
+    eprintln!("capture {} runs for {} s or {} bytes; Ctrl-C ends it", begun.id, begun.seconds, begun.limit);
+    let done = wait(&client, begun.id, &stop)?;
+    if done.lost > 0 {
+        eprintln!("{} bytes did not fit any more", done.lost);
+    }
+    if done.left_out > 0 {
+        eprintln!("{} more connections were left out", done.left_out);
+    }
+    for trouble in &done.troubles {
+        eprintln!("navgate: {trouble}");
+    }
+    let fetch = |name: &String| client.text("GET", &format!("/capture/{}/{name}", done.id), "");
+    for (n, name) in done.files.iter().enumerate() {
+        let text = fetch(name)?;
+        match &args.out {
+            Some(out) => {
+                let path = numbered(out, n);
+                let written =
+                    OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut f| f.write_all(text.as_bytes()));
+                written.map_err(|e| Exit::failed(format!("{}: {e}", path.display())))?;
+                eprintln!("{}", path.display());
+            }
+            None => io::stdout().lock().write_all(text.as_bytes())?,
+        }
+    }
+    if args.out.is_none() && done.files.len() > 1 {
+        eprintln!("{} connections, one behind the other: --out writes each to a file of its own", done.files.len());
+    }
+    match (done.connections, done.troubles.is_empty()) {
+        (0, _) => Err(Exit::failed("nothing was captured: nobody who was meant sent or got a byte")),
+        (_, true) => Ok(()),
+        (_, false) => Err(Exit { status: 1, message: String::new() }),
+    }
+}
+
+fn wait(client: &Client, id: u64, stop: &AtomicBool) -> Result<Told, Exit> {
+    let one = format!("/capture/{id}");
+    let mut ended = false;
+    loop {
+        if stop.load(Ordering::Relaxed) && !ended {
+            client.told("DELETE", &one, "")?;
+            ended = true;
+        }
+        let told = client.told("GET", &one, "")?;
+        if told.state == "done" {
+            return Ok(told);
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, Exit> {
+    let found: Vec<_> = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--admin {text}: {e}; write host:port")))?.collect();
+    // `localhost` is both; gateways listen on the first kind
+    found
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or_else(|| found.first())
+        .copied()
+        .ok_or_else(|| Exit::usage(format!("--admin {text}: there is no such host")))
+}
+
+fn token(file: Option<&Path>) -> Result<Option<String>, Exit> {
+    match file {
+        None => Ok(std::env::var(TOKEN).ok()),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("--token-file {}: {e}", path.display())))?;
+            Ok(Some(text.trim().to_owned()))
+        }
+    }
+}
+
+/// `drive.script`, `drive-2.script`, …
+fn numbered(out: &Path, n: usize) -> PathBuf {
+    if n == 0 {
+        return out.to_owned();
+    }
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = out.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    out.with_file_name(format!("{stem}-{}{ending}", n + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_connections_have_numbers() {
+        let name = |n| numbered(Path::new("a/drive.script"), n).display().to_string();
+        assert_eq!([name(0), name(1), name(2)], ["a/drive.script", "a/drive-2.script", "a/drive-3.script"]);
+        assert_eq!(numbered(Path::new("drive"), 1), Path::new("drive-2"));
+    }
+
+    #[test]
+    fn exactly_one_says_whom() {
+        use clap::Parser;
+        #[derive(Debug, Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: CaptureArgs,
+        }
+        let line = |words: &[&str]| Line::try_parse_from([&["capture"], words].concat()).map(|line| line.args);
+        assert_eq!(line(&["--device", "1"]).unwrap().device.as_deref(), Some("1"));
+        assert!(line(&[]).is_err() && line(&["--device", "1", "--address", "10.0.0.1"]).is_err());
+        assert!(line(&["--device", "1", "--topic", "--anonymise"]).is_err());
+    }
+}
