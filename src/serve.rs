@@ -32,11 +32,14 @@ use crate::sink::journal::JournalSink;
 use crate::sink::kafka::{Kafka, Surroundings};
 use crate::sink::spool::Spool;
 use crate::telemetry::Telemetry;
+use crate::{clock, down::owner::InstanceId, down::table::Table};
 
 /// Connections let go in a second while draining: slower than a fleet reconnects, faster than anybody wants to wait.
 const DRAIN_PER_SECOND: usize = 500;
 /// Histogram samples are folded this often.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// For the last outcomes and session records to reach Kafka, and for leaving the group.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often the end of a drain looks whether the last connection is gone.
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
@@ -63,6 +66,8 @@ pub(crate) struct Running {
     listeners: CancellationToken,
     services: CancellationToken,
     drain: CancellationToken,
+    hub: CancellationToken,
+    hub_running: tokio::task::JoinHandle<()>,
 }
 
 /// The threads that connections run on: one core is left to the store (librdkafka's threads, or the journal's and the disk's).
@@ -82,7 +87,9 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, StartError> {
     let receipts = Arc::new(Receipts::default());
     let ledger = Arc::new(Ledger::default());
-    let sessions = Arc::new(Sessions::default());
+    // later lives have higher numbers
+    let me = InstanceId { gateway: config.gateway.id.as_str().into(), boot: clock::utc().as_millis().unsigned_abs() };
+    let kafka = config.sink.kind == SinkKind::Kafka;
     // all addresses first: a port in use is found before anything is touched
     let mut bound = Vec::new();
     for listener in &config.listeners {
@@ -90,9 +97,16 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     }
     let admin = bind("admin", config.admin.address)?;
     let agent = bind("agent", config.agent.address)?;
+    let peer = if kafka { Some(bind("peer", config.peer.address)?) } else { None };
+    let address = match (&config.peer.advertise, &peer) {
+        (Some(advertise), Some(_)) => Some(advertise.as_str().into()),
+        (None, Some(peer)) => Some(local(peer)?.to_string().into()),
+        (_, None) => None,
+    };
+    let sessions = Arc::new(Sessions::new(Table::new(me.clone(), address)));
     let sink = open_sink(&config, &receipts, &ledger, &sessions)?;
     let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
-    let (reports, _answers) = down::owner::Reports::channel();
+    let (reports, reported) = down::owner::Reports::channel();
     let gateway = Arc::new(Gateway {
         id: config.gateway.id.clone(),
         sink,
@@ -119,6 +133,12 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         accepted: AtomicUsize::new(0),
     });
     let (listeners, services, drain) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    if let Some(peer) = &peer {
+        eprintln!("listening peer address={}", local(peer)?);
+    }
+    let hub = CancellationToken::new();
+    let (down, hub_running) =
+        down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;
@@ -132,12 +152,13 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         log,
         token: config.admin.token.as_ref().map(|t| t.reveal().into()),
         drain: drain.clone(),
+        down,
     };
     tokio::spawn(admin::serve(admin, endpoints, services.clone()));
     eprintln!("listening agent address={}", local(&agent)?);
     tokio::spawn(agent::serve(agent, Arc::clone(&gateway), services.clone()));
     tokio::spawn(upkeep(Arc::clone(&gateway), services.clone()));
-    Ok(Running { gateway, listening, config, listeners, services, drain })
+    Ok(Running { gateway, listening, config, listeners, services, drain, hub, hub_running })
 }
 
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -282,6 +303,11 @@ impl Running {
             // whoever was accepted at the last moment is told too
             gateway.sessions.controls().iter().for_each(|c| c.close(Order::Drain));
             tokio::time::sleep(LAST_LOOK).await;
+        }
+        // last outcomes and session records are written, and the group is left
+        self.hub.cancel();
+        if tokio::time::timeout(LAST_WORDS, self.hub_running).await.is_err() {
+            warn!("Kafka did not take the last outcomes in time; their commands go to another instance");
         }
         let sink = Arc::clone(&gateway.sink);
         let flush = self.config.gateway.shutdown_limit_s.get();

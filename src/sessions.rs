@@ -1,20 +1,25 @@
 //! Which connection belongs to which device. The newest connection of a device wins; the older is told to close.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::{Mutex, MutexGuard};
 use protocols::desk::DeviceState;
 use protocols::identity::{DeviceId, SessionId};
-use protocols::time::Timestamp;
+use protocols::time::{Now, Timestamp};
 use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::down::owner::{Errand, Mailbox, Undelivered};
+use crate::clock;
+use crate::down::Input;
+use crate::down::owner::{Errand, InstanceId, Mailbox, Undelivered};
+use crate::down::table::{Act, Arrival, Table, Welcome};
 
 /// A device that is taken over more often than [`CLONE_TAKEOVERS`] times in this time is two devices with one identity.
 pub(crate) const CLONE_WINDOW: Duration = Duration::from_secs(60);
@@ -91,13 +96,6 @@ pub(crate) struct Connected {
     pub(crate) last_received: AtomicU64,
     /// To reach the connection.
     pub(crate) control: Arc<Control>,
-    takeovers: Takeovers,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Takeovers {
-    first: Duration,
-    count: u32,
 }
 
 /// One line of `/sessions`.
@@ -122,13 +120,21 @@ pub(crate) enum SignOn {
 }
 
 /// All identified connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions {
     devices: DashMap<DeviceId, Arc<Connected>>,
     /// Every connection, identified or not, so that a drain reaches them.
     connections: DashMap<SessionId, Arc<Control>>,
-    /// What the next session of a device goes on with: for devices with a driver or an open order, connected or not.
-    states: DashMap<DeviceId, DeviceState>,
+    /// The devices of all instances. Never locked while an entry of `devices` is.
+    table: Mutex<Table>,
+    hub: OnceLock<UnboundedSender<Input>>,
+}
+
+impl Default for Sessions {
+    /// Of an instance that is alone.
+    fn default() -> Self {
+        Self::new(Table::new(InstanceId { gateway: "alone".into(), boot: 0 }, None))
+    }
 }
 
 /// A connection that wants to be known.
@@ -151,6 +157,16 @@ pub(crate) struct Claim<'a> {
 }
 
 impl Sessions {
+    /// With the table of this instance.
+    pub(crate) fn new(table: Table) -> Self {
+        Self { devices: DashMap::new(), connections: DashMap::new(), table: Mutex::new(table), hub: OnceLock::new() }
+    }
+
+    /// From now on this hub does what has to be done.
+    pub(crate) fn tell(&self, hub: UnboundedSender<Input>) {
+        let _ = self.hub.set(hub);
+    }
+
     /// A connection was accepted.
     pub(crate) fn opened(&self, session: SessionId, control: &Arc<Control>) {
         self.connections.insert(session, Arc::clone(control));
@@ -161,44 +177,45 @@ impl Sessions {
         self.connections.remove(&session);
         if let Some(device) = device {
             self.devices.remove_if(device, |_, c| c.session == session);
+            let mut acts = Vec::new();
+            self.table.lock().closed(device, session, clock::now(), &mut acts);
+            self.act(acts);
         }
     }
 
     /// A connection says which device it is.
     pub(crate) fn sign_on(&self, claim: &Claim<'_>) -> SignOn {
         let wall = u64::try_from(claim.utc.as_millis()).unwrap_or(0);
-        let connected = |epoch, takeovers| {
-            Arc::new(Connected {
-                session: claim.session,
-                epoch,
-                protocol: claim.protocol,
-                peer: claim.peer,
-                since: claim.utc,
-                last_received: AtomicU64::new(wall),
-                control: Arc::clone(claim.control),
-                takeovers,
-            })
-        };
+        let peer = claim.peer.to_string();
+        let arrival = Arrival { session: claim.session, protocol: claim.protocol, peer: &peer };
+        let now = Now { utc: claim.utc, uptime: claim.uptime };
+        let mut acts = Vec::new();
+        let welcome = self.table.lock().sign_on(claim.device, &arrival, now, &mut acts);
+        self.act(acts);
+        let Some(Welcome { epoch, .. }) = welcome else { return SignOn::Clone };
+        let here = Arc::new(Connected {
+            session: claim.session,
+            epoch,
+            protocol: claim.protocol,
+            peer: claim.peer,
+            since: claim.utc,
+            last_received: AtomicU64::new(wall),
+            control: Arc::clone(claim.control),
+        });
         match self.devices.entry(claim.device.clone()) {
             Entry::Vacant(entry) => {
-                let here = connected(wall, Takeovers::default());
                 entry.insert(Arc::clone(&here));
                 SignOn::Here(here, false)
             }
             Entry::Occupied(mut entry) => {
-                let old = entry.get();
-                let fresh = claim.uptime >= old.takeovers.first + CLONE_WINDOW || old.takeovers.count == 0;
-                let takeovers = if fresh {
-                    Takeovers { first: claim.uptime, count: 1 }
+                let other = entry.get();
+                if other.epoch > epoch {
+                    // one that came later was quicker
+                    here.control.close(Order::Replaced);
                 } else {
-                    Takeovers { count: old.takeovers.count + 1, ..old.takeovers }
-                };
-                if takeovers.count > CLONE_TAKEOVERS {
-                    return SignOn::Clone;
+                    other.control.close(Order::Replaced);
+                    entry.insert(Arc::clone(&here));
                 }
-                let here = connected(wall.max(old.epoch + 1), takeovers);
-                old.control.close(Order::Replaced);
-                entry.insert(Arc::clone(&here));
                 SignOn::Here(here, true)
             }
         }
@@ -207,18 +224,35 @@ impl Sessions {
     /// What the session of a device says the next one must know. Of a session that is not the newest it counts no more.
     pub(crate) fn keep(&self, connected: &Connected, device: Option<&DeviceId>, state: Option<DeviceState>) {
         let Some(device) = device else { return };
-        if self.devices.get(device).is_none_or(|newest| newest.session != connected.session) {
-            return;
-        }
-        match state {
-            Some(state) => drop(self.states.insert(device.clone(), state)),
-            None => drop(self.states.remove(device)),
-        }
+        let mut acts = Vec::new();
+        self.table.lock().keep(device, connected.session, state.unwrap_or_default(), &mut acts);
+        self.act(acts);
     }
 
     /// What the last session of a device left.
     pub(crate) fn recall(&self, device: &DeviceId) -> Option<DeviceState> {
-        self.states.get(device).map(|state| state.clone())
+        self.table.lock().recall(device)
+    }
+
+    /// The devices of all instances.
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
+    /// Have done what has to be done after something became known.
+    pub(crate) fn act(&self, acts: Vec<Act>) {
+        if let Some(hub) = self.hub.get()
+            && !acts.is_empty()
+        {
+            let _ = hub.send(Input::Acts(acts));
+        }
+    }
+
+    /// A session has a newer one elsewhere.
+    pub(crate) fn replaced(&self, session: SessionId) {
+        if let Some(control) = self.connections.get(&session) {
+            control.close(Order::Replaced);
+        }
     }
 
     /// Give an errand to the connection of its device.

@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use protocols::PROTOCOLS;
 use protocols::fault::FaultKind;
+use protocols::outcome::Ending;
 use protocols::session::Handled;
 
 use crate::connection::End;
@@ -19,6 +20,9 @@ use crate::ledger::{self, Counts, Dropped};
 /// Buckets of `navgate_ack_seconds`: from a fast disk to a cluster that lost a broker.
 const ACK_BUCKETS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 
+/// Buckets of `navgate_command_seconds`: from a device that answers at once to the longest deadline.
+const COMMAND_BUCKETS: [f64; 12] = [0.02, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
+
 /// What is counted as it happens.
 pub(crate) struct Telemetry {
     exporter: Option<PrometheusHandle>,
@@ -26,6 +30,10 @@ pub(crate) struct Telemetry {
     ends: [AtomicU64; End::ALL.len()],
     reconnects: AtomicU64,
     clones: AtomicU64,
+    command: Histogram,
+    commands_open: Gauge,
+    commands_repeated: Counter,
+    commands_again: Counter,
     /// Sockets accepted.
     pub(crate) accepted: AtomicU64,
 }
@@ -44,11 +52,16 @@ impl Telemetry {
     pub(crate) fn install() -> Result<Self, BuildError> {
         let exporter = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full("navgate_ack_seconds".into()), &ACK_BUCKETS)?
+            .set_buckets_for_metric(Matcher::Full("navgate_command_seconds".into()), &COMMAND_BUCKETS)?
             .install_recorder()?;
         describe();
         Ok(Self {
             exporter: Some(exporter),
             ack: histogram!("navgate_ack_seconds"),
+            command: histogram!("navgate_command_seconds"),
+            commands_open: gauge!("navgate_commands_open"),
+            commands_repeated: counter!("navgate_commands_repeated_total"),
+            commands_again: counter!("navgate_commands_again_total"),
             ends: [const { AtomicU64::new(0) }; End::ALL.len()],
             reconnects: AtomicU64::new(0),
             clones: AtomicU64::new(0),
@@ -59,6 +72,19 @@ impl Telemetry {
     /// A frame was acknowledged so long after its bytes came; one frame of each connection is timed at a time.
     pub(crate) fn acknowledged(&self, after: Duration) {
         self.ack.record(after.as_secs_f64());
+    }
+
+    /// How it is with the commands of which this instance is the home.
+    pub(crate) fn home(&self, open: usize, repeated: u64, again: u64) {
+        self.commands_open.set(open as f64);
+        self.commands_repeated.absolute(repeated);
+        self.commands_again.absolute(again);
+    }
+
+    /// A command ended so long after it was received.
+    pub(crate) fn command_ended(&self, kind: &'static str, result: Ending, after: Duration) {
+        counter!("navgate_commands_total", "kind" => kind, "result" => result.label()).increment(1);
+        self.command.record(after.as_secs_f64());
     }
 
     /// A connection ended.
@@ -152,6 +178,11 @@ fn describe() {
     describe_counter!("navgate_connections_ended_total", "Connections ended");
     describe_counter!("navgate_takeovers_total", "Sign-ons of a device that was connected already");
     describe_histogram!("navgate_ack_seconds", Unit::Seconds, "From the bytes of a frame to its acknowledgement, sampled");
+    describe_counter!("navgate_commands_total", "Commands that have ended, by kind and result");
+    describe_gauge!("navgate_commands_open", "Commands without an outcome of which this instance is the home");
+    describe_counter!("navgate_commands_repeated_total", "Records of commands with an id that was seen before; ignored");
+    describe_counter!("navgate_commands_again_total", "Commands handed over again after they were, or may have been, written");
+    describe_histogram!("navgate_command_seconds", Unit::Seconds, "From the receipt of a command to its outcome");
     describe_gauge!("navgate_sink_healthy", "1 while records become durable");
     describe_gauge!("navgate_sink_unreported", "Records handed to the store and not yet durable");
     describe_gauge!("navgate_journal_bytes", Unit::Bytes, "Size of the journal");

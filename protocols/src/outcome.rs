@@ -76,6 +76,22 @@ pub enum Ending {
     Superseded,
 }
 
+impl Ending {
+    /// The word of the contract.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::Rejected => "rejected",
+            Self::Unanswered => "unanswered",
+            Self::Expired => "expired",
+            Self::Offline => "offline",
+            Self::Unsupported => "unsupported",
+            Self::Invalid => "invalid",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// Why a command ended as it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -44,6 +44,10 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Send to Kafka what a gateway that will not come back left in its journal
     DrainJournal(DrainJournalArgs),
+    /// Send a command to a device, and tell what becomes of it
+    Send(super::send::SendArgs),
+    /// Say in a sentence how it is with a device
+    Why(super::send::WhyArgs),
     /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type
     Contract(crate::contract::ContractArgs),
 }

@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod import;
 pub(crate) mod protocols;
 pub(crate) mod replay;
+pub(crate) mod send;
 pub(crate) mod serve;
 
 use std::io;

@@ -18,7 +18,9 @@ use protocols::profile::{Auth, Profile, Settings};
 
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
-pub(crate) use sections::{Admin, Agent, Capture, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sink};
+pub(crate) use sections::{
+    Admin, Agent, Capture, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
+};
 pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
 
 use check::Known;
@@ -48,6 +50,10 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     /// For the other instances.
     pub(crate) peer: Peer,
+    /// To devices.
+    pub(crate) commands: Commands,
+    /// Where each device is.
+    pub(crate) sessions: Sessions,
     /// For HAProxy.
     pub(crate) agent: Agent,
     /// Raw bytes for technicians.
@@ -131,7 +137,7 @@ fn read(
             config.$name = reader.section(stringify!($name), table.remove(stringify!($name)), true);
         )*};
     }
-    sections!(gateway limits sink journal kafka security admin peer agent capture drain log);
+    sections!(gateway limits sink journal kafka security admin peer commands sessions agent capture drain log);
     reader.properties(&mut config.kafka.properties);
     for (path, found) in reader.tables("listener", table.remove("listener")) {
         config.listeners.push(reader.section(&path, Some(found), false));

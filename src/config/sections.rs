@@ -177,6 +177,18 @@ section! {
         advertise: Option<String> = None;
     }
 
+    /// `[commands]`: from the backend to devices.
+    struct Commands {
+        /// Latest deadline that is accepted, from now.
+        max_deadline_s: Seconds = Seconds(3600), in 1..=DAY_S;
+    }
+
+    /// `[sessions]`: where each device is.
+    struct Sessions {
+        /// How long a device that is away is remembered.
+        forget_after_s: Seconds = Seconds(30 * DAY_S), in 3600..=3650 * DAY_S;
+    }
+
     /// `[agent]`: for HAProxy's agent check.
     struct Agent {
         /// Where it listens.

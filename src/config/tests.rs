@@ -45,6 +45,8 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         security,
         admin,
         peer,
+        commands,
+        sessions,
         agent,
         capture,
         drain,
@@ -60,6 +62,8 @@ fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("security", keys(&security)),
         ("admin", keys(&admin)),
         ("peer", keys(&peer)),
+        ("commands", keys(&commands)),
+        ("sessions", keys(&sessions)),
         ("agent", keys(&agent)),
         ("capture", keys(&capture)),
         ("drain", keys(&drain)),
@@ -134,7 +138,7 @@ fn the_deployed_file_has_every_key_and_no_other() {
     let mut profile: Vec<_> = profile.as_object().unwrap().keys().cloned().collect();
     profile.push("time_zone".to_owned()); // not serialised where it is absent
     assert_eq!(sorted(&keys_of(&whole, "profile")), sorted(&profile), "[[profile]]");
-    let known = ["id", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise"];
+    let known = ["id", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise", "path"];
     assert_eq!(optional, known, "only what has no default of its own may be commented out");
     // and each of them would be accepted as it is written there
     let (_, findings) = read("config.toml".to_owned(), &whole, []).unwrap();

@@ -1,9 +1,24 @@
 //! Down: from the commands topic to the instance that holds the device, and back to the outcomes topic.
 //!
 //! ```text
-//!   commands ─▶ home ─▶ (peer) ─▶ owner: mailbox ─▶ connection ─▶ device
-//!   outcomes ◀─ home ◀─ (peer) ◀─ owner: reports ◀─ connection ◀─┘
+//!   commands ─▶ home ─▶ (peer) ─▶ holder: mailbox ─▶ connection ─▶ device
+//!   outcomes ◀─ home ◀─ (peer) ◀─ holder: reports ◀─ connection ◀─┘
 //! ```
+//!
+//! `home`, `holder` and `table` decide, and are pure; `simulation` runs exactly these. The [`hub`] is the one task in which they
+//! live; `kafka` and `peer` bring it what happens and do what it wants done.
 
-#[allow(dead_code, reason = "its users come next")]
+mod holder;
+mod home;
+pub(crate) mod hub;
+mod kafka;
 pub(crate) mod owner;
+mod peer;
+mod record;
+pub(crate) mod table;
+mod target;
+
+pub(crate) use hub::{Input, start};
+
+#[cfg(test)]
+mod simulation;

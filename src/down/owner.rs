@@ -67,7 +67,8 @@ pub(crate) struct Errand {
 }
 
 /// What became of an errand.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Answered {
     /// A step on the way.
     Stage {
@@ -84,13 +85,13 @@ pub(crate) enum Answered {
     Cut {
         /// When it was first written.
         sent_at: Timestamp,
-        /// How often.
+        /// How often in all, earlier connections included.
         attempts: u32,
     },
 }
 
 /// From a connection to the home of the command.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// The command.
     pub(crate) command_id: CommandId,
@@ -120,6 +121,7 @@ pub(crate) struct Mailbox {
     inside: Mutex<Inside>,
 }
 
+#[expect(clippy::box_collection, reason = "an empty mailbox is to cost a pointer")]
 #[derive(Debug, Default)]
 enum Inside {
     #[default]

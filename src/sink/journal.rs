@@ -63,6 +63,10 @@ impl Sink for JournalSink {
         }
     }
 
+    fn note(&self, topic: &str, value: &[u8]) -> Result<(), Full> {
+        self.journal.append(topic, value, Token::NONE.0).map_err(|_| Full)
+    }
+
     fn waiters(&self) -> &Waiters {
         &self.state.waiters
     }

@@ -23,6 +23,16 @@ pub(crate) trait Sink: Send + Sync + fmt::Debug {
     /// [`Full`]: keep it, stop reading, register with [`Sink::waiters`], try again.
     fn submit(&self, record: &Record<'_>) -> Result<(), Full>;
 
+    /// Keep a record of ours that comes from no frame. A store that has Kafka behind it keeps none: whoever made the record writes
+    /// it there.
+    ///
+    /// # Errors
+    /// [`Full`]: try again later.
+    fn note(&self, topic: &str, value: &[u8]) -> Result<(), Full> {
+        let _ = (topic, value);
+        Ok(())
+    }
+
     /// Who waits for room.
     fn waiters(&self) -> &Waiters;
 

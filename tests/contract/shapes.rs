@@ -1,6 +1,7 @@
 //! The records whose values only the gateway builds, for their schemas. That it builds them so, the end-to-end tests check.
 #![allow(dead_code, reason = "only their schemas are used")]
 
+use protocols::desk::{DriverNow, OpenOrder};
 use protocols::fault::FaultKind;
 use protocols::time::Timestamp;
 use schemars::JsonSchema;
@@ -91,9 +92,9 @@ pub(crate) struct Session {
     /// The device's own address and port, also behind a proxy.
     peer: String,
     /// Who is signed on; absent: nobody that we know of.
-    driver: Option<SignedOn>,
-    /// Orders offered to it or won by it that have not ended; never passenger data.
-    open_orders: Vec<OpenOrder>,
+    driver: Option<DriverNow>,
+    /// Orders offered to it or won by it that have not ended; never passenger data. Absent: none.
+    open_orders: Option<Vec<OpenOrder>>,
 }
 
 #[derive(JsonSchema)]
@@ -101,32 +102,4 @@ pub(crate) struct Session {
 enum State {
     Connected,
     Away,
-}
-
-/// The driver on duty.
-#[derive(JsonSchema)]
-struct SignedOn {
-    /// The driver.
-    driver_id: String,
-    /// The driver's name, where the device or the backend said it.
-    name: Option<String>,
-    /// What the backend said last; absent: nothing.
-    authorized: Option<bool>,
-    /// Since when.
-    since: Timestamp,
-}
-
-/// One order.
-#[derive(JsonSchema)]
-struct OpenOrder {
-    /// The backend's id.
-    order_id: String,
-    /// What the device knows it by, if that is not its id.
-    token: Option<String>,
-    /// The command that offered it.
-    command_id: Option<String>,
-    /// How far it is: `waiting`, `sent`, `delivered`, `read`, or the last `action` of the order.
-    stage: String,
-    /// The offer's deadline.
-    deadline: Option<Timestamp>,
 }

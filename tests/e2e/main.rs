@@ -7,6 +7,7 @@ mod balancer;
 mod capture;
 mod conversations;
 mod crashes;
+mod down;
 mod harness;
 mod import;
 mod journal;

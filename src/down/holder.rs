@@ -1,0 +1,258 @@
+//! The owner's side: which errands this instance has taken for which home, so that none is taken twice and a new home can ask.
+//!
+//! Pure. An errand is known from the moment it is taken until [`REMEMBERED`] after its deadline: by then nothing may be written
+//! any more, so a home that was away for that long can do no harm.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use protocols::command::CommandId;
+use protocols::identity::DeviceId;
+use protocols::outcome::Stage;
+use protocols::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::owner::{Answered, Errand, HomeId, Report};
+
+/// How long after its deadline an errand is remembered: longer than a new home needs to come and ask.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long a question stands: longer than any command is open.
+const CLAIMED: Duration = Duration::from_secs(2 * 3600);
+/// Errands remembered at once. At 100 commands a second with deadlines of 10 minutes there are 70 000.
+pub(crate) const HELD: usize = 200_000;
+
+/// What an instance knows about a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Known {
+    /// It was never taken here.
+    Never,
+    /// It is here.
+    Here {
+        /// How far it is.
+        stage: Option<(Stage, Timestamp)>,
+        /// Which attempt this is.
+        attempt: u32,
+    },
+    /// It has ended here.
+    Ended {
+        /// How.
+        answered: Answered,
+        /// Which attempt this was.
+        attempt: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Held {
+    device: DeviceId,
+    home: HomeId,
+    attempt: u32,
+    until: Duration,
+    stage: Option<(Stage, Timestamp)>,
+    ended: Option<Answered>,
+    acknowledged: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    held: HashMap<CommandId, Held>,
+    ends: BTreeSet<(Duration, CommandId)>,
+    /// Homes that asked about commands which were never here: an errand of an earlier home, still on its way, comes too late.
+    claims: HashMap<CommandId, (HomeId, Duration)>,
+    swept: Duration,
+}
+
+/// Whether an errand is to be delivered.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Taken {
+    /// Yes.
+    New,
+    /// No: it was taken before, and this is what became of it.
+    Before(Known),
+    /// No: another home has asked for it since.
+    Stale,
+    /// No: there are too many.
+    Full,
+}
+
+impl Holder {
+    /// A home hands an errand over.
+    pub(crate) fn take(&mut self, errand: &Errand) -> Taken {
+        let claimed = self.claims.get(&errand.command.id);
+        if claimed.is_some_and(|(home, _)| *home != errand.home) {
+            return Taken::Stale;
+        }
+        if let Some(held) = self.held.get_mut(&errand.command.id) {
+            held.home = errand.home.clone();
+            held.acknowledged = false;
+            // given back, or cut off and worth another try: then it may come again
+            let again = match &held.ended {
+                Some(Answered::Returned) => true,
+                Some(Answered::Cut { .. }) => errand.attempt > held.attempt,
+                _ => false,
+            };
+            return if again { Taken::New } else { Taken::Before(known(held)) };
+        }
+        if self.held.len() >= HELD { Taken::Full } else { Taken::New }
+    }
+
+    /// An errand that was to be delivered is delivered. One that could not be is as if it had never come.
+    pub(crate) fn delivered(&mut self, errand: &Errand) {
+        let id = errand.command.id.clone();
+        let until = errand.deadline + REMEMBERED;
+        let held = Held {
+            device: errand.command.device_id.clone(),
+            home: errand.home.clone(),
+            attempt: errand.attempt,
+            until,
+            stage: None,
+            ended: None,
+            acknowledged: false,
+        };
+        self.ends.insert((until, id.clone()));
+        if let Some(before) = self.held.insert(id.clone(), held).filter(|before| before.until != until) {
+            self.ends.remove(&(before.until, id));
+        }
+    }
+
+    /// A connection reports; the report comes back addressed to the home that wants it now.
+    pub(crate) fn on_report(&mut self, mut report: Report) -> Report {
+        if let Some(held) = self.held.get_mut(&report.command_id) {
+            match &report.answered {
+                Answered::Stage { stage, at } => held.stage = Some((*stage, *at)),
+                ended => held.ended = Some(ended.clone()),
+            }
+            report.home = held.home.clone();
+        }
+        report
+    }
+
+    /// A home asks about a command, and wants its reports from now on.
+    pub(crate) fn ask(&mut self, home: &HomeId, id: &CommandId, now: Duration) -> Known {
+        self.claims.insert(id.clone(), (home.clone(), now + CLAIMED));
+        self.held.get_mut(id).map_or(Known::Never, |held| {
+            held.home = home.clone();
+            known(held)
+        })
+    }
+
+    /// The home has heard how it ended.
+    pub(crate) fn acknowledged(&mut self, home: &HomeId, id: &CommandId) {
+        if let Some(held) = self.held.get_mut(id).filter(|held| held.home == *home) {
+            held.acknowledged = held.ended.is_some();
+        }
+    }
+
+    /// The ends that a home has not acknowledged; for a connection to it that is new.
+    pub(crate) fn unacknowledged(&self, home: &HomeId) -> Vec<Report> {
+        let open = self.held.iter().filter(|(_, held)| held.home == *home && !held.acknowledged);
+        let report = |(id, held): (&CommandId, &Held)| {
+            let answered = held.ended.clone()?;
+            Some(Report { command_id: id.clone(), device_id: held.device.clone(), home: home.clone(), answered })
+        };
+        open.filter_map(report).collect()
+    }
+
+    /// Forget what is long over.
+    pub(crate) fn forget(&mut self, now: Duration) {
+        while let Some((until, _)) = self.ends.first()
+            && *until <= now
+            && let Some((_, id)) = self.ends.pop_first()
+        {
+            self.held.remove(&id);
+        }
+        if now >= self.swept + REMEMBERED {
+            self.swept = now;
+            self.claims.retain(|_, (_, until)| *until > now);
+        }
+    }
+}
+
+fn known(held: &Held) -> Known {
+    let attempt = held.attempt;
+    match &held.ended {
+        Some(answered) => Known::Ended { answered: answered.clone(), attempt },
+        None => Known::Here { stage: held.stage, attempt },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::owner::tests::errand;
+    use super::*;
+
+    fn report(errand: &Errand, answered: Answered) -> Report {
+        Report {
+            command_id: errand.command.id.clone(),
+            device_id: errand.command.device_id.clone(),
+            home: errand.home.clone(),
+            answered,
+        }
+    }
+
+    const fn here(attempt: u32) -> Known {
+        Known::Here { stage: None, attempt }
+    }
+
+    #[test]
+    fn takes_each_errand_once_and_again_only_when_it_was_given_back() {
+        let (mut holder, mut errand) = (Holder::default(), errand("c", "1", "text"));
+        assert_eq!(holder.take(&errand), Taken::New);
+        holder.delivered(&errand);
+        assert_eq!(holder.take(&errand), Taken::Before(here(1)));
+        holder.on_report(report(&errand, Answered::Returned));
+        assert_eq!(holder.take(&errand), Taken::New);
+        holder.delivered(&errand);
+        let cut = Answered::Cut { sent_at: Timestamp::from_seconds(1), attempts: 1 };
+        holder.on_report(report(&errand, cut.clone()));
+        assert_eq!(holder.take(&errand), Taken::Before(Known::Ended { answered: cut, attempt: 1 }));
+        errand.attempt = 2;
+        assert_eq!(holder.take(&errand), Taken::New);
+        holder.delivered(&errand);
+        assert_eq!(holder.take(&errand), Taken::Before(here(2)));
+    }
+
+    #[test]
+    fn reports_go_to_the_home_that_asked_last() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        holder.delivered(&errand);
+        let new = HomeId { gateway: "gw-2".into(), boot: 9 };
+        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), here(1));
+        let end = holder.on_report(report(&errand, Answered::Returned));
+        assert_eq!(end.home, new);
+        assert_eq!(holder.unacknowledged(&new), [end]);
+        holder.acknowledged(&errand.home, &errand.command.id);
+        assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
+        holder.acknowledged(&new, &errand.command.id);
+        assert_eq!(holder.unacknowledged(&new), []);
+        assert_eq!(
+            holder.ask(&new, &errand.command.id, Duration::ZERO),
+            Known::Ended { answered: Answered::Returned, attempt: 1 },
+            "it is remembered all the same"
+        );
+    }
+
+    #[test]
+    fn refuses_an_errand_of_a_home_before_the_one_that_asked() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        let new = HomeId { gateway: "gw-2".into(), boot: 9 };
+        assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), Known::Never);
+        assert_eq!(holder.take(&errand), Taken::Stale);
+        assert_eq!(holder.take(&Errand { home: new, ..errand }), Taken::New);
+    }
+
+    #[test]
+    fn forgets_after_the_deadline_and_what_could_not_be_delivered() {
+        let (mut holder, first, second) = (Holder::default(), errand("a", "1", "text"), errand("b", "1", "text"));
+        assert_eq!((holder.take(&first), holder.take(&second)), (Taken::New, Taken::New));
+        holder.delivered(&first);
+        assert_eq!(holder.ask(&first.home, &second.command.id, Duration::ZERO), Known::Never);
+        holder.forget(first.deadline + REMEMBERED - Duration::from_millis(1));
+        assert_eq!(holder.held.len(), 1);
+        holder.forget(first.deadline + REMEMBERED);
+        assert_eq!(holder.held.len(), 0);
+        assert!(holder.ends.is_empty());
+    }
+}

@@ -1,0 +1,648 @@
+//! The home's Kafka: the group that shares the commands, the transactions of outcomes, the sessions topic. Threads of their own,
+//! for librdkafka's calls wait.
+//!
+//! A transaction carries outcomes and the offsets that follow from them, with the group's metadata: a member that was put out of
+//! the group cannot commit. The consumer reads committed offsets only when no transaction about them is open, so a new home sees
+//! every outcome that the old one could commit.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use protocols::command::CommandId;
+use protocols::identity::{DeviceId, SessionId};
+use protocols::outcome::Place;
+use protocols::time::Timestamp;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::util::Timeout;
+use rdkafka::{Offset, TopicPartitionList};
+use serde::Deserialize;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::home::{Arrived, Batch, Finished};
+use super::hub::Input;
+use super::record;
+use super::table::Record;
+use crate::config::Kafka as Settings;
+
+/// One request to Kafka.
+const REQUEST: Duration = Duration::from_secs(10);
+/// Between two tries of what failed.
+const RETRY: Duration = Duration::from_secs(1);
+/// Longest wait of a thread with nothing to do: within it the end is noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// Commands without an outcome, and answers unwritten, beyond which no more commands are fetched. A fleet of 10 000 cars has
+/// some thousand; each costs about 1 KiB.
+const MOST_OPEN: usize = 100_000;
+/// A transaction that is not finished after this is aborted by Kafka, so that readers of outcomes go on after a crash.
+const TRANSACTION: Duration = Duration::from_secs(15);
+
+/// A batch to be written.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) batch: Batch,
+    pub(super) gateway: Arc<str>,
+}
+
+/// See the module.
+pub(super) struct Kafka {
+    shared: Arc<Shared>,
+    wishes: Option<SyncSender<Wish>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    config: ClientConfig,
+    prefix: String,
+    transactional_id: String,
+    inputs: UnboundedSender<Input>,
+    /// The group's consumer, while there is one.
+    group: Mutex<Option<Arc<BaseConsumer<Group>>>>,
+    /// Session records that are to be published: each device's newest.
+    dirty: Mutex<HashMap<DeviceId, Option<Record>>>,
+    some_dirty: Condvar,
+    loaded: AtomicBool,
+    load: Arc<AtomicUsize>,
+    stop: CancellationToken,
+}
+
+impl Kafka {
+    /// Start the threads.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not know or take.
+    pub(super) fn start(
+        settings: &Settings,
+        gateway: &str,
+        inputs: UnboundedSender<Input>,
+        load: Arc<AtomicUsize>,
+        stop: CancellationToken,
+    ) -> Result<Self, String> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", settings.brokers.join(","))
+            .set("client.id", gateway)
+            .set("socket.timeout.ms", "10000")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("socket.keepalive.enable", "true")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        for (name, value) in &settings.properties.0 {
+            config.set(name, value);
+        }
+        let shared = Arc::new(Shared {
+            config,
+            prefix: settings.prefix.clone(),
+            transactional_id: format!("{}-{gateway}", settings.prefix),
+            inputs,
+            group: Mutex::default(),
+            dirty: Mutex::default(),
+            some_dirty: Condvar::new(),
+            loaded: AtomicBool::new(false),
+            load,
+            stop,
+        });
+        // what librdkafka does not take shows at once
+        let _: BaseConsumer = shared.reader().create().map_err(|e| format!("Kafka: {e}; check [kafka.properties]"))?;
+        let (wishes, wished) = sync_channel(1);
+        let mut threads = Vec::new();
+        let mut spawn = |name: &str, run: Box<dyn FnOnce(&Shared) + Send>| {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
+            thread.map(|t| threads.push(t)).map_err(|e| format!("cannot start a thread: {e}"))
+        };
+        spawn("sessions-read", Box::new(read_sessions))?;
+        spawn("sessions-write", Box::new(write_sessions))?;
+        spawn("commands", Box::new(read_commands))?;
+        spawn("outcomes", Box::new(move |shared| write_outcomes(shared, &wished)))?;
+        Ok(Self { shared, wishes: Some(wishes), threads })
+    }
+
+    /// Write a batch; [`Input::Settled`] tells how it went. One at a time.
+    pub(super) fn write(&self, wish: Wish) {
+        if let Some(wishes) = &self.wishes
+            && let Err(e) = wishes.try_send(wish)
+        {
+            let (std::sync::mpsc::TrySendError::Full(wish) | std::sync::mpsc::TrySendError::Disconnected(wish)) = e;
+            self.shared.tell(Input::Settled(wish.batch, false));
+        }
+    }
+
+    /// Publish a device's session record; `None` ends it. A newer one takes the place of one that is not sent yet.
+    pub(super) fn publish(&self, device: DeviceId, record: Option<Record>) {
+        self.shared.dirty.lock().insert(device, record);
+        self.shared.some_dirty.notify_one();
+    }
+
+    /// Read a partition's outcomes written since then; [`Input::OutcomesRead`] tells them.
+    pub(super) fn read_outcomes(&self, partition: i32, since: Timestamp) {
+        let shared = Arc::clone(&self.shared);
+        let reading = thread::Builder::new().name("outcomes-read".into()).spawn(move || {
+            while !shared.stop.is_cancelled() {
+                match outcomes_since(&shared, partition, since) {
+                    Ok(finished) => return shared.tell(Input::OutcomesRead(partition, finished)),
+                    Err(e) => {
+                        warn!(
+                            partition,
+                            "cannot read the outcomes of a partition that is ours now: {e}; its commands wait; retrying"
+                        );
+                        thread::sleep(RETRY);
+                    }
+                }
+            }
+        });
+        if let Err(e) = reading {
+            warn!("cannot start a thread: {e}");
+        }
+    }
+
+    /// Leave the group, end.
+    pub(super) fn stop(mut self) {
+        self.wishes = None;
+        self.shared.some_dirty.notify_one();
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn tell(&self, input: Input) {
+        let _ = self.inputs.send(input);
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// A consumer of whole partitions, of no group.
+    fn reader(&self) -> ClientConfig {
+        let mut config = self.config.clone();
+        config
+            .set("group.id", format!("{}-reader", self.prefix)) // the client wants one, though nothing is committed
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "50")
+            .set("queued.max.messages.kbytes", "8192");
+        config
+    }
+
+    fn sleep(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !self.stop.is_cancelled() {
+            thread::sleep(POLL.min(time));
+        }
+    }
+
+    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> KafkaResult<i32> {
+        let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
+        let found = metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len());
+        i32::try_from(found).ok().filter(|n| *n > 0).ok_or_else(|| KafkaError::ClientCreation(format!("there is no topic {topic}")))
+    }
+}
+
+// --- sessions
+
+fn read_sessions(shared: &Shared) {
+    while !shared.stop.is_cancelled() {
+        if let Err(e) = follow_sessions(shared) {
+            debug!("the sessions topic cannot be read: {e}; retrying");
+            shared.sleep(RETRY);
+        }
+    }
+}
+
+fn follow_sessions(shared: &Shared) -> KafkaResult<()> {
+    let topic = shared.topic("sessions");
+    let consumer: BaseConsumer = shared.reader().create()?;
+    let partitions = shared.partitions(&consumer, &topic)?;
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions {
+        all.add_partition_offset(&topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&all)?;
+    let mut unread: BTreeSet<i32> = (0..partitions).collect();
+    let mut records = 0_u64;
+    while !shared.stop.is_cancelled() {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                records += 1;
+                let device = message.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(DeviceId::normalise);
+                let Some(device) = device else { continue };
+                let record = match message.payload() {
+                    None => None,
+                    Some(value) => match serde_json::from_slice(value) {
+                        Ok(record) => Some(record),
+                        Err(e) => {
+                            warn!(%device, "a record of the sessions topic cannot be read: {e}");
+                            continue;
+                        }
+                    },
+                };
+                shared.tell(Input::Session(device, record));
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unread.remove(&partition);
+                if unread.is_empty() && !shared.loaded.swap(true, Ordering::AcqRel) {
+                    info!(records, "the sessions of all instances are known");
+                    shared.tell(Input::SessionsLoaded);
+                }
+            }
+            Some(Err(e)) => debug!("sessions: {e}"),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells the hub which session's record stands in the topic.
+struct Published {
+    inputs: UnboundedSender<Input>,
+}
+
+impl ClientContext for Published {}
+
+impl ProducerContext for Published {
+    type DeliveryOpaque = Box<(DeviceId, Option<SessionId>)>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
+        let (device, session) = *opaque;
+        match (result, session) {
+            (Ok(_), Some(session)) => drop(self.inputs.send(Input::Published(device, session))),
+            (Ok(_), None) => {}
+            // it is published anew as it is by then
+            (Err((e, _)), _) => {
+                debug!(%device, "a session record was not written: {e}");
+                drop(self.inputs.send(Input::Acts(vec![super::table::Act::Publish(device)])));
+            }
+        }
+    }
+}
+
+fn write_sessions(shared: &Shared) {
+    let mut config = shared.config.clone();
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "2")
+        .set("message.timeout.ms", "30000");
+    let topic = shared.topic("sessions");
+    let producer: ThreadedProducer<Published> = loop {
+        match config.create_with_context(Published { inputs: shared.inputs.clone() }) {
+            Ok(producer) => break producer,
+            Err(e) => {
+                warn!("sessions: {e}; retrying");
+                shared.sleep(RETRY);
+            }
+        }
+        if shared.stop.is_cancelled() {
+            return;
+        }
+    };
+    loop {
+        let batch = {
+            let mut dirty = shared.dirty.lock();
+            if dirty.is_empty() {
+                if shared.stop.is_cancelled() {
+                    break;
+                }
+                shared.some_dirty.wait_for(&mut dirty, POLL);
+            }
+            std::mem::take(&mut *dirty)
+        };
+        for (device, record) in batch {
+            let value = record.as_ref().map(|r| serde_json::to_vec(r).unwrap_or_default());
+            let headers = record.as_ref().map(|r| session_headers(&device, r));
+            let session = record.as_ref().map(|r| r.session);
+            let key = device.as_str().to_owned();
+            let mut out = BaseRecord::with_opaque_to(&topic, Box::new((device.clone(), session))).key(key.as_bytes());
+            out.payload = value.as_deref();
+            out.headers = headers;
+            if let Err((e, _)) = producer.send(out) {
+                debug!(%device, "a session record has to wait: {e}");
+                shared.dirty.lock().entry(device).or_insert(record);
+                shared.sleep(POLL);
+            }
+        }
+    }
+    let _ = producer.flush(REQUEST);
+}
+
+fn session_headers(device: &DeviceId, record: &Record) -> OwnedHeaders {
+    let id = format!("{:016x}-{}-{}", record.session.0, record.epoch, record.since.as_millis());
+    headers("session", &id, Some(device.as_str()), record.since)
+        .insert(Header { key: "navgate-epoch", value: Some(&record.epoch.to_string()) })
+}
+
+/// The CloudEvents attributes in binary mode.
+fn headers(kind: &str, id: &str, subject: Option<&str>, time: Timestamp) -> OwnedHeaders {
+    let time = time.rfc3339();
+    let mut headers = OwnedHeaders::new_with_capacity(9)
+        .insert(Header { key: "content-type", value: Some("application/json") })
+        .insert(Header { key: "ce_specversion", value: Some("1.0") })
+        .insert(Header { key: "ce_id", value: Some(id) })
+        .insert(Header { key: "ce_type", value: Some(&format!("navgate.{kind}.v1")) })
+        .insert(Header { key: "ce_source", value: Some("/navgate") });
+    if let Some(subject) = subject {
+        headers = headers.insert(Header { key: "ce_subject", value: Some(subject) });
+    }
+    headers
+        .insert(Header { key: "ce_time", value: Some(time.as_str()) })
+        .insert(Header { key: "ce_dataschema", value: Some(&format!("urn:navgate:schema:{kind}:v1")) })
+}
+
+// --- commands
+
+/// Hears which partitions come and go.
+#[derive(Debug)]
+struct Group {
+    inputs: UnboundedSender<Input>,
+    gained: Mutex<Vec<i32>>,
+}
+
+impl ClientContext for Group {}
+
+impl ConsumerContext for Group {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            let lost: Vec<i32> =
+                partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+            self.gained.lock().retain(|p| !lost.contains(p));
+            // the next home may begin once this returns: ours must have ended
+            let (done, ended) = sync_channel(1);
+            if self.inputs.send(Input::Revoked(lost, done)).is_ok() {
+                let _ = ended.recv_timeout(Duration::from_secs(1));
+            }
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            self.gained
+                .lock()
+                .extend(partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition));
+        }
+    }
+}
+
+fn read_commands(shared: &Shared) {
+    while !shared.stop.is_cancelled() {
+        if !shared.loaded.load(Ordering::Acquire) {
+            thread::sleep(POLL / 5);
+            continue;
+        }
+        if let Err(e) = serve_commands(shared) {
+            warn!("commands cannot be read: {e}; retrying");
+            shared.sleep(RETRY);
+        }
+        *shared.group.lock() = None;
+    }
+}
+
+fn serve_commands(shared: &Shared) -> KafkaResult<()> {
+    let topic = shared.topic("commands");
+    let mut config = shared.config.clone();
+    config
+        .set("group.id", &shared.prefix)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "1500")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("topic.metadata.refresh.interval.ms", "10000")
+        .set("queued.max.messages.kbytes", "16384");
+    let context = Group { inputs: shared.inputs.clone(), gained: Mutex::default() };
+    let consumer: Arc<BaseConsumer<Group>> = Arc::new(config.create_with_context(context)?);
+    consumer.subscribe(&[&topic])?;
+    *shared.group.lock() = Some(Arc::clone(&consumer));
+    let mut paused = false;
+    while !shared.stop.is_cancelled() {
+        let polled = consumer.poll(POLL);
+        let gained = std::mem::take(&mut *consumer.context().gained.lock());
+        for partition in gained {
+            let (start, end) = begin(&consumer, &topic, partition)?;
+            shared.tell(Input::Assigned(partition, start, end));
+        }
+        match polled {
+            Some(Ok(message)) => {
+                let timestamp = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
+                let value = message.payload().unwrap_or_default().to_vec();
+                let arrived = Arrived { partition: message.partition(), offset: message.offset(), timestamp, value };
+                shared.tell(Input::Command(arrived));
+            }
+            Some(Err(e)) => {
+                debug!("commands: {e}");
+                if consumer.client().fatal_error().is_some() {
+                    return Err(e);
+                }
+            }
+            None => {}
+        }
+        let full = shared.load.load(Ordering::Relaxed) >= MOST_OPEN;
+        if full != paused {
+            let assigned = consumer.assignment()?;
+            if full {
+                consumer.pause(&assigned)?
+            } else {
+                consumer.resume(&assigned)?
+            }
+            paused = full;
+        }
+    }
+    *shared.group.lock() = None;
+    consumer.unsubscribe();
+    Ok(())
+}
+
+/// Where a partition that is ours begins, and where the records end that a former home may have had.
+fn begin(consumer: &BaseConsumer<Group>, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition(topic, partition);
+    let (low, high) = consumer.fetch_watermarks(topic, partition, REQUEST)?;
+    let committed = consumer.committed_offsets(asked, REQUEST)?;
+    let start = match committed.elements().first().map(|e| e.offset()) {
+        Some(Offset::Offset(offset)) => offset.max(low),
+        _ => low,
+    };
+    Ok((start, high))
+}
+
+// --- outcomes
+
+#[derive(Deserialize)]
+struct Ended {
+    outcome: Option<EndedAs>,
+}
+
+#[derive(Deserialize)]
+struct EndedAs {
+    command_id: Option<String>,
+    record: Option<Place>,
+}
+
+fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaResult<HashSet<Finished>> {
+    let topic = shared.topic("outcomes");
+    let consumer: BaseConsumer = shared.reader().create()?;
+    let mut times = TopicPartitionList::new();
+    times.add_partition_offset(&topic, partition, Offset::Offset(since.as_millis()))?;
+    let found = consumer.offsets_for_times(times, REQUEST)?;
+    let mut finished = HashSet::new();
+    let from = match found.elements().first().map(|e| e.offset()) {
+        Some(Offset::Offset(offset)) => Offset::Offset(offset),
+        _ => return Ok(finished), // none since then
+    };
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&topic, partition, from)?;
+    consumer.assign(&assignment)?;
+    let mut last = Instant::now();
+    loop {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                last = Instant::now();
+                let ended = message.payload().and_then(|value| serde_json::from_slice::<Ended>(value).ok()).and_then(|e| e.outcome);
+                if let Some(ended) = ended {
+                    finished.extend(ended.record.map(|r| Finished::Record(r.partition, r.offset)));
+                    finished.extend(ended.command_id.and_then(CommandId::new).map(Finished::Id));
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(finished),
+            Some(Err(e)) => debug!("outcomes: {e}"),
+            None if last.elapsed() >= REQUEST => return Err(KafkaError::ClientCreation("no answer".into())),
+            None => {}
+        }
+        if shared.stop.is_cancelled() {
+            return Ok(finished);
+        }
+    }
+}
+
+type Transactions = ThreadedProducer<rdkafka::producer::DefaultProducerContext>;
+
+fn write_outcomes(shared: &Shared, wished: &Receiver<Wish>) {
+    let mut producer: Option<Transactions> = None;
+    loop {
+        let wish = match wished.recv_timeout(POLL) {
+            Ok(wish) => wish,
+            Err(RecvTimeoutError::Timeout) => {
+                // ready before it is wanted
+                if producer.is_none() && shared.loaded.load(Ordering::Acquire) {
+                    producer = transactions(shared).map_err(|e| debug!("outcomes: {e}")).ok();
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let written = match &producer {
+            Some(open) => transact(shared, open, &wish),
+            None => transactions(shared).map_err(Trouble::from).and_then(|open| {
+                let open = producer.insert(open);
+                transact(shared, open, &wish)
+            }),
+        };
+        match written {
+            Ok(()) => shared.tell(Input::Settled(wish.batch, true)),
+            Err(trouble) => {
+                warn!(
+                    answers = wish.batch.answers.len(),
+                    "outcomes were not written: {}; those that are still ours are written again", trouble.error
+                );
+                if trouble.fatal {
+                    producer = None;
+                }
+                shared.sleep(POLL);
+                shared.tell(Input::Settled(wish.batch, false));
+            }
+        }
+    }
+}
+
+fn transactions(shared: &Shared) -> KafkaResult<Transactions> {
+    let mut config = shared.config.clone();
+    config
+        .set("transactional.id", &shared.transactional_id)
+        .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string())
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "0")
+        .set("message.timeout.ms", (TRANSACTION / 2).as_millis().to_string());
+    let producer: Transactions = config.create()?;
+    producer.init_transactions(REQUEST)?;
+    Ok(producer)
+}
+
+struct Trouble {
+    error: KafkaError,
+    /// Only another producer helps.
+    fatal: bool,
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Self {
+        let fatal = match &error {
+            KafkaError::Transaction(e) => e.is_fatal() || !(e.is_retriable() || e.txn_requires_abort()),
+            _ => false,
+        };
+        Self { error, fatal }
+    }
+}
+
+fn transact(shared: &Shared, producer: &Transactions, wish: &Wish) -> Result<(), Trouble> {
+    producer.begin_transaction()?;
+    let written = fill(shared, producer, wish).and_then(|()| commit(producer));
+    written.map_err(|error| {
+        let mut trouble = Trouble::from(error);
+        if !trouble.fatal && producer.abort_transaction(REQUEST).is_err() {
+            trouble.fatal = true;
+        }
+        trouble
+    })
+}
+
+fn fill(shared: &Shared, producer: &Transactions, Wish { batch, gateway }: &Wish) -> KafkaResult<()> {
+    let outcomes = shared.topic("outcomes");
+    for answer in &batch.answers {
+        let written = record::write(answer, gateway);
+        let device = answer.device.as_ref().map(DeviceId::as_str);
+        let mut out = BaseRecord::<str, [u8]>::to(&outcomes).partition(answer.partition).payload(&written.value).headers(headers(
+            written.kind,
+            &written.id,
+            device,
+            answer.at,
+        ));
+        out.key = device;
+        producer.send(out).map_err(|(e, _)| e)?;
+    }
+    let group = shared.group.lock().clone();
+    let metadata = group.and_then(|g| g.group_metadata());
+    let metadata = metadata.ok_or_else(|| KafkaError::ClientCreation("not a member of the group at present".into()))?;
+    let commands = shared.topic("commands");
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in &batch.offsets {
+        offsets.add_partition_offset(&commands, *partition, Offset::Offset(*offset))?;
+    }
+    producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::from(REQUEST))
+}
+
+/// What can be tried again is: whether it is committed must be known.
+fn commit(producer: &Transactions) -> KafkaResult<()> {
+    let end = Instant::now() + TRANSACTION;
+    loop {
+        match producer.commit_transaction(REQUEST) {
+            Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => thread::sleep(POLL),
+            other => return other,
+        }
+    }
+}

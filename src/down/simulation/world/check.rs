@@ -1,0 +1,66 @@
+//! What must hold at the end of a history.
+
+use super::*;
+
+/// Result, reason, attempts.
+type End = (Ending, Option<EndingReason>, u32);
+
+impl World {
+    pub(in super::super) fn written(&self) -> usize {
+        self.writes.iter().map(|w| &w.command.id).collect::<BTreeSet<_>>().len()
+    }
+
+    pub(in super::super) fn commanded(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Everything that did not hold.
+    pub(in super::super) fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = std::mem::take(&mut self.complaints);
+        let mut outcomes: BTreeMap<&str, Vec<End>> = BTreeMap::new();
+        let mut nameless: BTreeMap<(i32, i64), u32> = BTreeMap::new();
+        for (_, answer) in &self.broker.outcomes {
+            let AnswerBody::Outcome(outcome) = &answer.body else { continue };
+            match (&outcome.command_id, outcome.record) {
+                (Some(id), _) => outcomes.entry(id).or_default().push((outcome.result, outcome.reason, outcome.attempts)),
+                (None, Some(r)) => *nameless.entry((r.partition, r.offset)).or_default() += 1,
+                (None, None) => complaints.push(format!("an outcome of nothing: {outcome:?}")),
+            }
+        }
+        for id in self.commands.keys() {
+            let ends = outcomes.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+            if ends.len() != 1 {
+                complaints.push(format!("{} outcomes of {}: {ends:?}", ends.len(), id.as_str()));
+            }
+        }
+        for place in &self.nameless {
+            if nameless.get(place) != Some(&1) {
+                complaints.push(format!("{:?} outcomes of the record {place:?}", nameless.get(place)));
+            }
+        }
+        let mut written: BTreeMap<&CommandId, Vec<&Write>> = BTreeMap::new();
+        for write in &self.writes {
+            written.entry(&write.command.id).or_default().push(write);
+        }
+        for (id, writes) in written {
+            let command = &writes[0].command;
+            let deadline = (command.deadline.as_millis() - START_MS) as u64;
+            if let Some(late) = writes.iter().find(|w| w.at >= deadline + SKEW_MS + 50) {
+                complaints.push(format!("{} was written at {} by {}, its deadline was {deadline}", id.as_str(), late.at, late.by));
+            }
+            if writes.len() > 1 && !repeat_safe(&command.kind) {
+                let all: Vec<_> = writes.iter().map(|w| (w.at, w.by.to_string())).collect();
+                complaints.push(format!("{} ({}) was written {} times: {all:?}", id.as_str(), command.kind.name(), writes.len()));
+            }
+            for (result, reason, attempts) in outcomes.get(id.as_str()).into_iter().flatten() {
+                let unwritten = matches!(result, Ending::Offline | Ending::Expired) || *reason == Some(EndingReason::NotShown);
+                // a kind that may be sent twice may end by what came of one attempt while another is under way
+                let once = !repeat_safe(&command.kind);
+                if unwritten || (once && *result == Ending::Superseded && *attempts == 0) {
+                    complaints.push(format!("{} was written and ended {result:?} {reason:?}", id.as_str()));
+                }
+            }
+        }
+        complaints
+    }
+}
