@@ -66,6 +66,8 @@ pub(crate) struct Running {
     listeners: CancellationToken,
     services: CancellationToken,
     drain: CancellationToken,
+    /// For commands, where they do not come from Kafka.
+    pub(crate) down: down::hub::Handle,
     hub: CancellationToken,
     hub_running: tokio::task::JoinHandle<()>,
 }
@@ -152,13 +154,13 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         log,
         token: config.admin.token.as_ref().map(|t| t.reveal().into()),
         drain: drain.clone(),
-        down,
+        down: down.clone(),
     };
     tokio::spawn(admin::serve(admin, endpoints, services.clone()));
     eprintln!("listening agent address={}", local(&agent)?);
     tokio::spawn(agent::serve(agent, Arc::clone(&gateway), services.clone()));
     tokio::spawn(upkeep(Arc::clone(&gateway), services.clone()));
-    Ok(Running { gateway, listening, config, listeners, services, drain, hub, hub_running })
+    Ok(Running { gateway, listening, config, listeners, services, drain, down, hub, hub_running })
 }
 
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -205,7 +205,7 @@ impl<W: Wire> Machine<W> {
                 warnings: std::mem::take(&mut waiting.warnings),
                 ..Outcome::of(Some(waiting.command.id.as_str().to_owned()), Ending::Acknowledged)
             };
-            turn.told(&waiting.command.id, News::Outcome(Box::new(outcome)));
+            turn.tell(&waiting.command.id, News::Outcome(Box::new(outcome)));
         }
         expressible
     }
@@ -325,7 +325,7 @@ impl<W: Wire> Session for Machine<W> {
             if desk.has_room(alone) {
                 self.begin(waiting, now, turn);
             } else if desk.may_wait() {
-                turn.told(&waiting.command.id, News::Stage(Stage::Waiting, now.utc));
+                turn.tell(&waiting.command.id, News::Stage(Stage::Waiting, now.utc));
                 desk.wait(waiting);
             } else {
                 refuse(waiting, Ending::Rejected, Some(EndingReason::WindowFull), turn);

@@ -159,7 +159,7 @@ impl Chance {
         Self(Sampler::new(Sampler::new(seed).number() ^ car as u64))
     }
 
-    fn among(&mut self, range: std::ops::Range<u64>) -> u64 {
+    pub(super) fn among(&mut self, range: std::ops::Range<u64>) -> u64 {
         range.start + self.0.number() % (range.end - range.start)
     }
 }

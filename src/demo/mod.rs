@@ -1,8 +1,14 @@
-//! `navgate demo`: the real gateway on loopback with the journal as its store, a small fleet over real sockets, and the count
-//! at the end, taken from outside: what the fleet sent, what it was told is stored, and what the journal holds.
+//! `navgate demo`: the real gateway on loopback with the journal as its store, a small fleet over real sockets, a dispatcher
+//! that gives orders to its taxis, and the count at the end, taken from outside: what the fleet sent, what it was told is
+//! stored, what the journal holds, and what became of each order and each command.
 
+// the reference dispatch, as it also runs over Kafka
+#[path = "../../examples/dispatch/dispatcher.rs"]
+mod dispatcher;
 mod fleet;
+mod orders;
 mod show;
+mod taxi;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -24,9 +30,15 @@ use crate::config::{Config, Journal, Listener, Secret};
 use crate::journal::{Found, Reader};
 use crate::{logging, serve};
 use fleet::{Chance, Tally};
+use orders::{Books, Office};
 
 /// Pause of the reader that shows the journal while it grows.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Taxis of each kind of terminal.
+const TAXIS: u8 = 4;
+/// Before the end no more orders come in: one takes some seconds from offer to finish.
+const LAST_ORDER: Duration = Duration::from_secs(5);
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -57,16 +69,30 @@ async fn drive(args: &DemoArgs, directory: &Path) -> Result<Verdict, Exit> {
     let running = serve::start(config, log).await.map_err(|e| Exit::failed(e.to_string()))?;
     let gateway = Arc::clone(&running.gateway);
     let cars = fleet::fleet().map_err(Exit::failed)?;
-    println!("{} navigators drive for {} s; their events, as the journal has them:\n", cars.len(), args.seconds);
+    let taxis = taxi::taxis(TAXIS, &mut Chance::new(args.seed, usize::MAX));
+    println!(
+        "{} navigators and {} taxis drive for {} s; their events, as the journal has them, and the dispatch:\n",
+        cars.len(),
+        taxis.len(),
+        args.seconds
+    );
 
     let done = Arc::new(AtomicBool::new(false));
+    let last_order = Duration::from_secs(args.seconds).saturating_sub(LAST_ORDER);
     let shown = thread::spawn({
         let (directory, done) = (directory.to_owned(), Arc::clone(&done));
-        move || follow(&directory, &done)
+        let office = Office::new(running.down.clone(), last_order);
+        move || follow(&directory, office, &done)
     });
     let tally = Arc::new(Tally::default());
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let mut drives = JoinSet::new();
+    for (n, taxi) in taxis.into_iter().enumerate() {
+        let address = running.listening.iter().find(|(protocol, _)| *protocol == taxi.protocol()).map(|(_, address)| *address);
+        let address = address.ok_or_else(|| Exit::failed(format!("no listener for {}", taxi.protocol())))?;
+        let (tally, chance) = (Arc::clone(&tally), Chance::new(args.seed, 1000 + n));
+        drives.spawn(async move { taxi.drive(address, until, chance, &tally).await });
+    }
     for (n, car) in cars.into_iter().enumerate() {
         let address = running.listening.iter().find(|(protocol, _)| *protocol == car.protocol()).map(|(_, address)| *address);
         let address = address.ok_or_else(|| Exit::failed(format!("no listener for {}", car.protocol())))?;
@@ -89,7 +115,7 @@ async fn drive(args: &DemoArgs, directory: &Path) -> Result<Verdict, Exit> {
     }
     running.stop(Duration::ZERO, Duration::from_secs(1)).await;
     done.store(true, Ordering::Release);
-    let stored = shown.join().map_err(|_| Exit::failed("the reader of the journal failed"))??;
+    let (stored, books) = shown.join().map_err(|_| Exit::failed("the reader of the journal failed"))??;
     let total = gateway.ledger.total();
     let unaccounted = total.unaccounted() + total.in_flight;
     let count = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
@@ -98,6 +124,7 @@ async fn drive(args: &DemoArgs, directory: &Path) -> Result<Verdict, Exit> {
         acknowledged: count(&tally.acknowledged),
         stored,
         unaccounted,
+        books,
         conversations: count(&tally.conversations),
         frames: total.received,
         complaints,
@@ -118,8 +145,9 @@ fn config(directory: &Path) -> Config {
     config
 }
 
-/// Print events as the journal gets them; returns how many there were in the end.
-fn follow(directory: &Path, done: &AtomicBool) -> io::Result<u64> {
+/// Print events as the journal gets them, and give the dispatch what it needs to know; returns how many events there were in
+/// the end, and what became of the orders.
+fn follow(directory: &Path, mut office: Office, done: &AtomicBool) -> io::Result<(u64, Books)> {
     let mut reader = Reader::open(directory)?;
     let mut stored = 0;
     loop {
@@ -127,17 +155,22 @@ fn follow(directory: &Path, done: &AtomicBool) -> io::Result<u64> {
         let last = done.load(Ordering::Acquire);
         while let Some(found) = reader.next()? {
             let Found::Entry(entry) = found else { continue };
-            if entry.topic == "rejects" {
-                continue;
+            let event = matches!(entry.topic, "telemetry" | "orders");
+            stored += u64::from(event);
+            let Ok(value) = serde_json::from_slice::<Value>(entry.value) else { continue };
+            // who looks away, as in `| head`, still gets a verdict
+            if event {
+                let _ = writeln!(io::stdout(), "{}", show::line(&value));
             }
-            stored += 1;
-            if let Ok(event) = serde_json::from_slice::<Value>(entry.value) {
-                // who looks away, as in `| head`, still gets a verdict
-                let _ = writeln!(io::stdout(), "{}", show::line(&event));
+            for line in office.read(entry.topic, &value) {
+                let _ = writeln!(io::stdout(), "{line}");
             }
         }
+        for line in office.work(last) {
+            let _ = writeln!(io::stdout(), "{line}");
+        }
         if last {
-            return Ok(stored);
+            return Ok((stored, office.close()));
         }
         thread::sleep(LOOK);
     }
@@ -150,6 +183,7 @@ struct Verdict {
     acknowledged: u64,
     stored: u64,
     unaccounted: i64,
+    books: Books,
     conversations: u64,
     frames: i64,
     complaints: Vec<String>,
@@ -161,6 +195,7 @@ impl Verdict {
             && self.acknowledged == self.sent
             && self.stored == self.sent
             && self.unaccounted == 0
+            && self.books.balance().is_none()
             && self.complaints.is_empty()
     }
 
@@ -175,6 +210,7 @@ impl Verdict {
         if self.unaccounted != 0 {
             all.push(format!("{} frames are unaccounted for", self.unaccounted));
         }
+        all.extend(self.books.balance());
         if self.sent == 0 {
             all.push("nothing was sent: give it more seconds".to_owned());
         }
@@ -184,8 +220,9 @@ impl Verdict {
 
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { sent, acknowledged, stored, unaccounted, conversations, frames, .. } = self;
+        let Self { sent, acknowledged, stored, unaccounted, books, conversations, frames, .. } = self;
         writeln!(f, "\n{conversations} conversations, {frames} frames")?;
+        writeln!(f, "{books}")?;
         write!(f, "ledger: sent={sent} acknowledged={acknowledged} stored={stored} unaccounted={unaccounted}")
     }
 }
@@ -212,7 +249,16 @@ mod tests {
     use super::*;
 
     fn verdict() -> Verdict {
-        Verdict { sent: 5, acknowledged: 5, stored: 5, unaccounted: 0, conversations: 2, frames: 9, complaints: Vec::new() }
+        Verdict {
+            sent: 5,
+            acknowledged: 5,
+            stored: 5,
+            unaccounted: 0,
+            books: Books::default(),
+            conversations: 2,
+            frames: 9,
+            complaints: Vec::new(),
+        }
     }
 
     #[test]
@@ -222,6 +268,7 @@ mod tests {
             (Verdict { acknowledged: 4, ..verdict() }, "acknowledged"),
             (Verdict { stored: 4, ..verdict() }, "journal"),
             (Verdict { unaccounted: 1, ..verdict() }, "unaccounted"),
+            (Verdict { books: Books { orders: 1, ..Books::default() }, ..verdict() }, "order"),
             (Verdict { complaints: vec!["no answer".into()], ..verdict() }, "no answer"),
             (Verdict { sent: 0, acknowledged: 0, stored: 0, ..verdict() }, "nothing"),
         ] {

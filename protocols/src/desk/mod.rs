@@ -7,7 +7,7 @@
 //!                                                          when the connection ends
 //! ```
 //!
-//! Pure like everything here: [`crate::wire::Machine`] drives it. It exists only while there is something in it, so that an
+//! Pure like everything here: [`crate::machine::Machine`] drives it. It exists only while there is something in it, so that an
 //! idle connection pays a pointer for it. `plan` is the author's side, `orders` what outlives the connection.
 
 mod orders;
@@ -182,7 +182,7 @@ impl Desk {
         warnings.extend(plan.warnings);
         self.note(&command, &frames);
         let retry = plan.retry.map(|plan| Repeat { plan, done: 0, wait: plan.first, at: Duration::MAX });
-        turn.told(&command.id, News::Write { ticket, deadline, frames: frames.clone() });
+        turn.tell(&command.id, News::Write { ticket, deadline, frames: frames.clone() });
         let frames = if retry.is_some() { frames } else { Vec::new() };
         self.open.push(Open {
             kind: command.kind.name(),
@@ -263,7 +263,7 @@ impl Desk {
         for open in gone {
             if open.sent_at.is_none() {
                 unshown |= open.kind == "order_offer";
-                turn.told(&open.id, News::Withdraw(open.ticket));
+                turn.tell(&open.id, News::Withdraw(open.ticket));
             }
             end(open, Ending::Superseded, None, None, now, turn);
         }
@@ -291,7 +291,7 @@ impl Desk {
         if open.sent_at.is_none() {
             open.sent_at = Some(now.utc);
             open.stage = Stage::Sent;
-            turn.told(&open.id, News::Stage(Stage::Sent, now.utc));
+            turn.tell(&open.id, News::Stage(Stage::Sent, now.utc));
         }
         if let Some(retry) = &mut open.retry {
             retry.at = now.uptime + retry.wait;
@@ -345,7 +345,7 @@ impl Desk {
         open.retry = None;
         if open.stage < reached {
             open.stage = reached;
-            turn.told(&open.id, News::Stage(reached, now.utc));
+            turn.tell(&open.id, News::Stage(reached, now.utc));
         }
         true
     }
@@ -403,7 +403,7 @@ impl Desk {
                     reason,
                     ..Outcome::of(Some(offer.as_str().to_owned()), ending)
                 };
-                turn.told(offer, News::Outcome(Box::new(outcome)));
+                turn.tell(offer, News::Outcome(Box::new(outcome)));
             }
             None => {}
         }
@@ -423,7 +423,7 @@ impl Desk {
         for open in gone {
             let ending = if open.sent_at.is_some() { Ending::Unanswered } else { Ending::Expired };
             if open.sent_at.is_none() {
-                turn.told(&open.id, News::Withdraw(open.ticket));
+                turn.tell(&open.id, News::Withdraw(open.ticket));
             }
             end(open, ending, None, None, now, turn);
         }
@@ -441,7 +441,7 @@ impl Desk {
                 retry.wait *= u32::from(retry.done) + 1;
             }
             let news = News::Write { ticket: open.ticket, deadline: open.deadline, frames: open.frames.clone() };
-            turn.told(&open.id, news);
+            turn.tell(&open.id, news);
             if retry.done >= retry.plan.times {
                 open.retry = None;
             }
@@ -455,17 +455,17 @@ impl Desk {
                 Some(sent_at) => News::Cut { sent_at, attempts: open.attempts },
                 None => News::Returned,
             };
-            turn.told(&open.id, news);
+            turn.tell(&open.id, news);
         }
         for waiting in self.waiting.drain(..) {
-            turn.told(&waiting.command.id, News::Returned);
+            turn.tell(&waiting.command.id, News::Returned);
         }
     }
 }
 
 impl Turn {
     /// Something about a command.
-    pub(crate) fn told(&mut self, id: &CommandId, news: News) {
+    pub(crate) fn tell(&mut self, id: &CommandId, news: News) {
         self.told.push(Told { command_id: id.clone(), news });
     }
 }
@@ -481,14 +481,14 @@ fn end(open: Open, ending: Ending, reason: Option<EndingReason>, answer: Option<
         warnings: open.warnings,
         ..Outcome::of(Some(open.id.as_str().to_owned()), ending)
     };
-    turn.told(&open.id, News::Outcome(Box::new(outcome)));
+    turn.tell(&open.id, News::Outcome(Box::new(outcome)));
 }
 
 /// A command ends before a byte of it was written.
 pub(crate) fn refuse(waiting: Waiting, ending: Ending, reason: Option<EndingReason>, turn: &mut Turn) {
     let Waiting { command, warnings, .. } = waiting;
     let outcome = Outcome { reason, warnings, ..Outcome::of(Some(command.id.as_str().to_owned()), ending) };
-    turn.told(&command.id, News::Outcome(Box::new(outcome)));
+    turn.tell(&command.id, News::Outcome(Box::new(outcome)));
 }
 
 /// The order that a command is about.
