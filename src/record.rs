@@ -226,7 +226,7 @@ impl<'a> Origin<'a> {
         let body = FrameValue {
             device_id: key,
             // nothing is captured before the protocol is known
-            protocol: self.protocol_name().unwrap_or_default(),
+            protocol: self.protocol_name(),
             session: self.session,
             gateway: self.gateway,
             peer: self.peer,
