@@ -123,14 +123,6 @@ impl Fixture {
         let rest = line.receive_to_end();
         assert!(rest.is_empty(), "{name}: at the end came {}", hex(&rest));
     }
-
-    /// Say all of it at once, with nothing to wait for, and take whatever comes back.
-    pub(crate) fn play_glued(&self, to: SocketAddr, header: &[u8]) {
-        let mut line = Line::connect(to).unwrap();
-        line.send(&[header, &self.script.bytes()].concat()).unwrap();
-        line.finish();
-        line.receive_to_end();
-    }
 }
 
 /// Read one reply.
