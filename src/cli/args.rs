@@ -70,7 +70,7 @@ pub(crate) struct EventsArgs {
 pub(crate) struct DrainJournalArgs {
     /// The journal's directory; its gateway must not run
     pub(crate) dir: PathBuf,
-    /// The configuration whose [kafka] section says where to
+    /// The configuration whose `kafka` section says where to
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
 }
