@@ -49,6 +49,9 @@ pub(crate) struct DemoArgs {
     /// The same seed gives the same drive
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only the taxis, against a gateway that runs elsewhere and takes their protocols on one port (`protocol = "auto"`)
+    #[arg(long, value_name = "ADDR")]
+    against: Option<std::net::SocketAddr>,
 }
 
 /// Show it.
@@ -56,11 +59,32 @@ pub(crate) struct DemoArgs {
 /// # Errors
 /// If anything did not go as it must: the ledger says what.
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Exit> {
+    if let Some(address) = args.against {
+        return serve::runtime()?.block_on(taxis_alone(args, address));
+    }
     let directory = Scratch::new()?;
     let runtime = serve::runtime()?;
     let verdict = runtime.block_on(drive(args, &directory.0))?;
     println!("{verdict}");
     if verdict.holds() { Ok(()) } else { Err(Exit::failed(verdict.complaint())) }
+}
+
+/// The taxis of the demo at somebody else's gateway: what they said is acknowledged, or it is told.
+async fn taxis_alone(args: &DemoArgs, address: std::net::SocketAddr) -> Result<(), Exit> {
+    let tally = Arc::new(Tally::default());
+    let until = Instant::now() + Duration::from_secs(args.seconds);
+    let mut drives = JoinSet::new();
+    for (n, taxi) in taxi::taxis(TAXIS, &mut Chance::new(args.seed, usize::MAX)).into_iter().enumerate() {
+        let (tally, chance) = (Arc::clone(&tally), Chance::new(args.seed, 1000 + n));
+        drives.spawn(async move { taxi.drive(address, until, chance, &tally).await });
+    }
+    let mut complaints = Vec::new();
+    while let Some(drive) = drives.join_next().await {
+        complaints.extend(drive.map_err(|e| e.to_string()).and_then(|drive| drive).err());
+    }
+    let count = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+    println!("taxis: sent={} acknowledged={}", count(&tally.sent), count(&tally.acknowledged));
+    if complaints.is_empty() { Ok(()) } else { Err(Exit::failed(complaints.join("; "))) }
 }
 
 async fn drive(args: &DemoArgs, directory: &Path) -> Result<Verdict, Exit> {

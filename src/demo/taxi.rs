@@ -71,7 +71,7 @@ pub(super) fn taxis(each: u8, chance: &mut Chance) -> Vec<Taxi> {
             let offset = |chance: &mut Chance| chance.among(0..60) as f64 / 1000.0 - 0.03;
             all.push(Taxi {
                 terminal,
-                number: [a, b, c, d, e, n / 10 << 4 | n % 10],
+                number: [a, b, c, d, e, bcd(n)],
                 place: (TOWN.0 + offset(chance), TOWN.1 + offset(chance)),
                 serial: 0,
                 unacknowledged: BTreeMap::new(),
@@ -295,10 +295,14 @@ fn take_frame(received: &mut Vec<u8>) -> Option<Result<Vec<u8>, String>> {
     })
 }
 
+fn bcd(n: u8) -> u8 {
+    ((n / 10) << 4) | (n % 10)
+}
+
 /// The clock of a Chinese terminal: UTC+8, six BCD bytes.
 fn bcd_now() -> [u8; 6] {
     let now: Timestamp = clock::utc();
-    now.civil(8 * 3600).six().map(|n| n / 10 << 4 | n % 10)
+    now.civil(8 * 3600).six().map(bcd)
 }
 
 #[cfg(test)]

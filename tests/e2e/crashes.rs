@@ -21,7 +21,9 @@ fn fleet(gateway: &Gateway) -> Fleet {
     Fleet::start(devices, |protocol| gateway.address(protocol))
 }
 
-fn assert_nothing_lost(ledger: &Ledger, brokers: &str, prefix: &str) {
+/// `gateway`: whose spool has to be empty first.
+fn assert_nothing_lost(gateway: &Gateway, ledger: &Ledger, brokers: &str, prefix: &str) {
+    gateway.await_live();
     let mut reader = Reader::new(brokers, prefix, &["telemetry"]);
     let missing = ledger.missing(reader.read_all().iter().map(|r| &r.value));
     assert_eq!(missing, [], "of {} acknowledged these are not in Kafka", ledger.len());
@@ -39,7 +41,7 @@ fn a_killed_gateway_loses_nothing_that_was_acknowledged() {
     }
     fleet.ledger.wait_for_more(SOME);
     let ledger = fleet.stop();
-    assert_nothing_lost(&ledger, shared(), &prefix);
+    assert_nothing_lost(&gateway, &ledger, shared(), &prefix);
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn a_killed_broker_loses_nothing_that_was_acknowledged() {
     broker.restart();
     fleet.ledger.wait_for_more(SOME);
     let ledger = fleet.stop();
-    assert_nothing_lost(&ledger, &broker.bootstrap, &prefix);
+    assert_nothing_lost(&gateway, &ledger, &broker.bootstrap, &prefix);
     assert_eq!(gateway.ledger()["unaccounted"], 0);
 }
 
@@ -70,5 +72,5 @@ fn a_gateway_killed_while_its_broker_is_away_loses_nothing_that_was_acknowledged
     broker.restart();
     fleet.ledger.wait_for_more(SOME);
     let ledger = fleet.stop();
-    assert_nothing_lost(&ledger, &broker.bootstrap, &prefix);
+    assert_nothing_lost(&gateway, &ledger, &broker.bootstrap, &prefix);
 }

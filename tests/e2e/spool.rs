@@ -7,7 +7,7 @@ use crate::harness::device::{Device, KINDS};
 use crate::harness::gateway::{Gateway, Setup, navgate};
 use crate::harness::kafka::{Broker, Reader, Record};
 use crate::harness::load::Fleet;
-use crate::harness::{unique, until};
+use crate::harness::unique;
 
 /// Acknowledgements between two events of a test.
 const SOME: usize = 100;
@@ -20,11 +20,6 @@ fn gateway(broker: &Broker, prefix: &str) -> Gateway {
 fn fleet(gateway: &Gateway) -> Fleet {
     let devices = KINDS.into_iter().flat_map(|protocol| (0..3).map(move |n| Device::new(protocol, 600 + n)));
     Fleet::start(devices, |protocol| gateway.address(protocol))
-}
-
-fn mode(gateway: &Gateway) -> String {
-    let ready: serde_json::Value = serde_json::from_str(&gateway.get("/ready")).unwrap();
-    ready["sink"]["mode"].as_str().unwrap().to_owned()
 }
 
 /// The first occurrences of each session's events stand in their order.
@@ -49,9 +44,9 @@ fn devices_are_served_while_kafka_is_away_and_nothing_is_lost_or_out_of_order() 
         broker.kill();
         // far more than can be in flight: they come from the journal
         fleet.ledger.wait_for_more(3 * SOME);
-        assert_eq!(mode(&gateway), "spooling");
+        assert_eq!(gateway.mode(), "spooling");
         broker.restart();
-        until("the direct way", || (mode(&gateway) == "live").then_some(()));
+        gateway.await_live();
         fleet.ledger.wait_for_more(SOME);
     }
     let ledger = fleet.stop();
@@ -78,7 +73,7 @@ fn a_gateway_killed_while_it_spools_sends_the_rest_at_its_next_start() {
     gateway.kill();
     broker.restart();
     gateway.restart();
-    until("the direct way", || (mode(&gateway) == "live").then_some(()));
+    gateway.await_live();
     fleet.ledger.wait_for_more(SOME);
     let ledger = fleet.stop();
     let mut reader = Reader::new(&broker.bootstrap, &prefix, &["telemetry"]);

@@ -338,6 +338,17 @@ impl Gateway {
         body
     }
 
+    /// Where its records go: `live`, `spooling` or `draining`.
+    pub(crate) fn mode(&self) -> String {
+        let ready: Value = serde_json::from_str(&self.get("/ready")).unwrap();
+        ready["sink"]["mode"].as_str().unwrap().to_owned()
+    }
+
+    /// Wait until nothing is in its spool.
+    pub(crate) fn await_live(&self) {
+        until("the direct way to Kafka", || (self.mode() == "live").then_some(()));
+    }
+
     /// The accounting.
     pub(crate) fn ledger(&self) -> Value {
         serde_json::from_str(&self.get("/ledger")).unwrap()
