@@ -424,7 +424,7 @@ impl Hub {
 
     /// A connection of ours reports.
     fn on_report(&mut self, report: Report) {
-        let report = self.holder.on_report(report);
+        let report = self.holder.on_report(report, clock::uptime());
         self.route(report);
     }
 

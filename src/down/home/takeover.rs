@@ -206,18 +206,19 @@ impl Home {
     pub(crate) fn on_up(&mut self, instance: &InstanceId, table: &Table, now: Now) {
         self.wake(now);
         self.instances.insert(instance.clone(), Reach::Up);
-        let theirs = |place: &Place| match place {
+        let here = |p: &super::Pending| table.owner(&p.command.device_id) == super::Owner::At(instance.clone());
+        let theirs = |p: &super::Pending| match &p.place {
             Place::At(at) => at == instance,
             Place::Doubt(among) => among.contains(instance),
-            Place::Recovering | Place::Waiting | Place::Spent => false,
+            Place::Spent => here(p),
+            Place::Recovering | Place::Waiting => false,
         };
-        let mut ids: Vec<_> = self.commands.values().filter(|p| theirs(&p.place)).map(|p| p.command.id.clone()).collect();
+        let mut ids: Vec<_> = self.commands.values().filter(|p| theirs(p)).map(|p| p.command.id.clone()).collect();
         ids.sort();
         if !ids.is_empty() {
             self.asked += 1;
             self.effects.push(Effect::Ask { of: instance.clone(), ids, number: self.asked });
         }
-        let here = |p: &super::Pending| table.owner(&p.command.device_id) == super::Owner::At(instance.clone());
         self.dispatch_all(here, table, now);
     }
 
