@@ -586,13 +586,6 @@ impl Home {
         }
     }
 
-    /// A commit has shown that the partitions are still ours.
-    pub(crate) fn on_confirmed(&mut self, table: &Table, now: Now) {
-        self.wake(now);
-        self.unconfirmed = false;
-        self.dispatch_all(|_| true, table, now);
-    }
-
     fn dispatch_all(&mut self, which: impl Fn(&Pending) -> bool, table: &Table, now: Now) {
         let waiting = self.commands.values().filter(|p| p.place == Place::Waiting && which(p));
         let mut ids: Vec<_> = waiting.map(|p| (p.partition, p.offset, p.command.id.clone())).collect();

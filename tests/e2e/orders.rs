@@ -116,6 +116,7 @@ impl Drop for Cluster {
             return;
         }
         eprintln!("--- commands without an outcome: {:?}", self.backend.open());
+        eprintln!("--- not acknowledged: {:#?}", self.backend.others(["acknowledged", "offline"]));
         for (order, taxi) in self.orders().filter(|(order, taxi)| !taxi.has_done(*order)) {
             let actions = self.backend.actions(order, &taxi.id);
             eprintln!("{order} on {} until {:?}, in the topic {actions:?}: {:?}", taxi.id, taxi.until, taxi.orders);

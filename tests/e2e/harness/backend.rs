@@ -102,7 +102,7 @@ impl Backend {
             assert_valid(kind, &record.value);
             let id = record.value[kind]["command_id"].as_str().unwrap_or_default().to_owned();
             match kind {
-                "outcome" => self.outcomes.entry(id).or_default().push(record.value["outcome"].clone()),
+                "outcome" => self.outcomes.entry(id).or_default().push(record.value.clone()),
                 _ => _ = self.stages.entry(id).or_default().insert(record.value["progress"]["stage"].as_str().unwrap().to_owned()),
             }
         }
@@ -113,7 +113,9 @@ impl Backend {
                 continue;
             }
             let text = |field: &str| event["order"][field].as_str().unwrap_or_default().to_owned();
-            let (order, device) = (text("order_id"), record.text("device_id").to_owned());
+            // an instance that hung before it had told which orders a device knows: then the number is all there is to go by
+            let order = Some(text("order_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| text("token"));
+            let device = record.text("device_id").to_owned();
             let action = text("action");
             if action == "accepted" {
                 self.takers.insert((order.clone(), device.clone()));
@@ -158,7 +160,13 @@ impl Backend {
 
     /// The first outcome of a command.
     pub(crate) fn outcome(&self, id: &str) -> Option<&Value> {
-        self.outcomes.get(id).map(|all| &all[0])
+        self.outcomes.get(id).map(|all| &all[0]["outcome"])
+    }
+
+    /// The records of outcomes that say neither of these.
+    pub(crate) fn others(&self, results: [&str; 2]) -> Vec<&Value> {
+        let other = |value: &&Value| value["outcome"]["result"].as_str().is_some_and(|result| !results.contains(&result));
+        self.outcomes.values().flatten().filter(other).collect()
     }
 
     /// What the outcome of a command says.
@@ -186,7 +194,7 @@ impl Backend {
     pub(crate) fn results(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
         for outcome in self.outcomes.values().flatten() {
-            let text = |field: &str| outcome[field].as_str().unwrap_or_default();
+            let text = |field: &str| outcome["outcome"][field].as_str().unwrap_or_default();
             *all.entry([text("result"), text("reason")].join(" ").trim_end().to_owned()).or_default() += 1;
         }
         all
