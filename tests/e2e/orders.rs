@@ -267,7 +267,7 @@ fn a_killed_instance_costs_no_command_its_outcome_and_no_driver_an_order() {
         cluster.taxis.iter().filter(|taxi| cluster.holder_of(taxi) == "gw-1").map(|taxi| (taxi.protocol, taxi.until)).collect();
     assert_eq!(there.len(), KINDS.len() * Until::ALL.len(), "only {there:?} on gw-1");
     let known = cluster.taxis[0].id.clone();
-    assert!(cluster.gateways[0].partitions_beside(&known) > 0, "gw-1 is the home of nothing");
+    cluster.run_until("all to be homes", |c| c.gateways.iter().all(|g| g.partitions_beside(&known) > 0));
     // some on their way, and what waits for nobody
     cluster.texts("late", 80, 30);
     cluster.backend.flush();
