@@ -40,6 +40,10 @@ const DRAIN_PER_SECOND: usize = 500;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// For the last outcomes and session records to reach Kafka, and for leaving the group.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long devices wait at the start until it is known what they have open: one that signs on before would be taken for new,
+/// and its record, with nothing open, would replace the one that told of its orders. Some ten thousand sessions are read in
+/// less; without Kafka they are served all the same.
+const SESSIONS: Duration = Duration::from_secs(3);
 /// How often the end of a drain looks whether the last connection is gone.
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
@@ -146,7 +150,15 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         let address = local(&socket)?;
         eprintln!("listening protocol={} address={address}", port.label());
         listening.push((port.label(), address));
-        tokio::spawn(listener::serve(socket, Arc::clone(&gateway), Arc::new(port), listeners.clone()));
+        let serving = listener::serve(socket, Arc::clone(&gateway), Arc::new(port), listeners.clone());
+        let (down, stop) = (down.clone(), listeners.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::time::timeout(SESSIONS, down.sessions_known()) => {}
+                () = stop.cancelled() => {}
+            }
+            serving.await;
+        });
     }
     eprintln!("listening admin address={}", local(&admin)?);
     let endpoints = Admin {

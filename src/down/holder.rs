@@ -117,8 +117,12 @@ impl Holder {
         }
     }
 
-    /// A connection reports; the report comes back addressed to the home that wants it now.
-    pub(crate) fn on_report(&mut self, mut report: Report) -> Report {
+    /// A connection reports; the report comes back addressed to the home that wants it now. An end that is addressed to whoever
+    /// is the home is kept for it: that home may not have a connection to us yet, or may not be known yet.
+    pub(crate) fn on_report(&mut self, mut report: Report, now: Duration) -> Report {
+        if report.home.is_anyone() && matches!(report.answered, Answered::Outcome(_)) {
+            self.keep_for_anyone(&report, now);
+        }
         if let Some(held) = self.held.get_mut(&report.command_id) {
             match &report.answered {
                 Answered::Stage { stage, at } => held.stage = Some((*stage, *at)),
@@ -127,6 +131,19 @@ impl Holder {
             report.home = held.home.clone();
         }
         report
+    }
+
+    fn keep_for_anyone(&mut self, report: &Report, now: Duration) {
+        let id = &report.command_id;
+        if self.held.len() >= HELD || self.held.contains_key(id) {
+            return;
+        }
+        // whoever asked about it before wants to hear
+        let home = self.claims.get(id).map_or_else(HomeId::anyone, |(home, _)| home.clone());
+        let (device, until) = (report.device_id.clone(), now + CLAIMED);
+        let held = Held { device, home, attempt: 1, until, stage: None, ended: None, acknowledged: false };
+        self.ends.insert((until, id.clone()));
+        self.held.insert(id.clone(), held);
     }
 
     /// A home asks about a command, and wants its reports from now on.
@@ -147,7 +164,8 @@ impl Holder {
 
     /// The ends that a home has not acknowledged; for a connection to it that is new.
     pub(crate) fn unacknowledged(&self, home: &HomeId) -> Vec<Report> {
-        let open = self.held.iter().filter(|(_, held)| held.home == *home && !held.acknowledged);
+        let wanted = |held: &Held| (held.home == *home || held.home.is_anyone()) && !held.acknowledged;
+        let open = self.held.iter().filter(|(_, held)| wanted(held));
         let report = |(id, held): (&CommandId, &Held)| {
             let answered = held.ended.clone()?;
             Some(Report { command_id: id.clone(), device_id: held.device.clone(), home: home.clone(), answered })
@@ -180,6 +198,8 @@ fn known(held: &Held) -> Known {
 
 #[cfg(test)]
 mod tests {
+    use protocols::outcome::{Ending, Outcome};
+
     use super::super::owner::tests::errand;
     use super::*;
 
@@ -202,11 +222,11 @@ mod tests {
         assert_eq!(holder.take(&errand), Taken::New);
         holder.delivered(&errand);
         assert_eq!(holder.take(&errand), Taken::Before(here(1)));
-        holder.on_report(report(&errand, Answered::Returned));
+        holder.on_report(report(&errand, Answered::Returned), Duration::ZERO);
         assert_eq!(holder.take(&errand), Taken::New);
         holder.delivered(&errand);
         let cut = Answered::Cut { sent_at: Timestamp::from_seconds(1), attempts: 1 };
-        holder.on_report(report(&errand, cut.clone()));
+        holder.on_report(report(&errand, cut.clone()), Duration::ZERO);
         assert_eq!(holder.take(&errand), Taken::Before(Known::Ended { answered: cut, attempt: 1 }));
         errand.attempt = 2;
         assert_eq!(holder.take(&errand), Taken::New);
@@ -220,7 +240,7 @@ mod tests {
         holder.delivered(&errand);
         let new = HomeId { gateway: "gw-2".into(), boot: 9 };
         assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), here(1));
-        let end = holder.on_report(report(&errand, Answered::Returned));
+        let end = holder.on_report(report(&errand, Answered::Returned), Duration::ZERO);
         assert_eq!(end.home, new);
         assert_eq!(holder.unacknowledged(&new), [end]);
         holder.acknowledged(&errand.home, &errand.command.id);
@@ -232,6 +252,32 @@ mod tests {
             Known::Ended { answered: Answered::Returned, attempt: 1 },
             "it is remembered all the same"
         );
+    }
+
+    #[test]
+    fn keeps_an_end_for_a_home_that_is_not_known_yet() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        let accepted = Answered::Outcome(Outcome {
+            command_id: None,
+            result: Ending::Acknowledged,
+            reason: None,
+            answer: None,
+            attempts: 1,
+            sent_at: None,
+            answered_at: None,
+            warnings: Vec::new(),
+            record: None,
+        });
+        let late = Report { home: HomeId::anyone(), ..report(&errand, accepted.clone()) };
+        let told = holder.on_report(late, Duration::ZERO);
+        assert!(told.home.is_anyone());
+        assert_eq!(holder.unacknowledged(&errand.home), [Report { home: errand.home.clone(), ..told }]);
+        let known = Known::Ended { answered: accepted, attempt: 1 };
+        assert_eq!(holder.ask(&errand.home, &errand.command.id, Duration::ZERO), known);
+        holder.acknowledged(&errand.home, &errand.command.id);
+        assert_eq!(holder.unacknowledged(&errand.home), []);
+        holder.forget(CLAIMED);
+        assert!(holder.held.is_empty() && holder.ends.is_empty());
     }
 
     #[test]

@@ -408,6 +408,20 @@ impl Home {
         }
         for id in self.by_device.get(device).cloned().unwrap_or_default() {
             self.dispatch(&id, table, now);
+            self.seek(&id, table);
+        }
+    }
+
+    /// The answer to what was written on a connection that is gone may come on the next one. Its instance is asked for it: then
+    /// it knows whom to tell.
+    fn seek(&mut self, id: &CommandId, table: &Table) {
+        if let Some(pending) = self.commands.get(id)
+            && pending.place == Place::Spent
+            && !self.unconfirmed
+            && let Owner::At(of) = table.owner(&pending.command.device_id)
+        {
+            self.asked += 1;
+            self.effects.push(Effect::Ask { of, ids: vec![id.clone()], number: self.asked });
         }
     }
 
@@ -570,13 +584,6 @@ impl Home {
             self.unconfirmed = true;
             self.effects.push(Effect::Confirm);
         }
-    }
-
-    /// A commit has shown that the partitions are still ours.
-    pub(crate) fn on_confirmed(&mut self, table: &Table, now: Now) {
-        self.wake(now);
-        self.unconfirmed = false;
-        self.dispatch_all(|_| true, table, now);
     }
 
     fn dispatch_all(&mut self, which: impl Fn(&Pending) -> bool, table: &Table, now: Now) {

@@ -12,7 +12,7 @@ use protocols::outcome::Outcome;
 use protocols::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -109,6 +109,7 @@ pub(crate) struct ShownCommand {
 pub(crate) struct Handle {
     inputs: UnboundedSender<Input>,
     answers: broadcast::Sender<Arc<str>>,
+    known: watch::Receiver<bool>,
     /// Whether commands come by HTTP.
     pub(crate) embedded: bool,
 }
@@ -117,6 +118,11 @@ impl Handle {
     /// A command by HTTP.
     pub(crate) fn post(&self, value: Vec<u8>) {
         let _ = self.inputs.send(Input::Post(value));
+    }
+
+    /// Until the sessions of all instances are known.
+    pub(crate) async fn sessions_known(&self) {
+        let _ = self.known.clone().wait_for(|known| *known).await;
     }
 
     /// Every record of outcomes from now on.
@@ -157,6 +163,8 @@ pub(crate) async fn start(
     };
     let peers = peer.map(|listener| Peers::start(listener, me.clone(), secrets, inputs.clone(), inner.clone()));
     let embedded = kafka.is_none();
+    // alone there is nothing to read
+    let (sessions_known, known) = watch::channel(embedded);
     let mut hub = Hub {
         inner,
         home: Home::new(me.clone(), config.commands.max_deadline_s.get()),
@@ -177,6 +185,7 @@ pub(crate) async fn start(
         next_offset: 0,
         forget_after: config.sessions.forget_after_s.get(),
         unstored: VecDeque::new(),
+        sessions_known,
     };
     if embedded {
         let now = clock::now();
@@ -184,7 +193,7 @@ pub(crate) async fn start(
         let _ = inputs.send(Input::OutcomesRead(0, HashSet::new()));
     }
     let running = tokio::spawn(hub.run(inbox, reports, stop));
-    Ok((Handle { inputs, answers, embedded }, running))
+    Ok((Handle { inputs, answers, known, embedded }, running))
 }
 
 struct Hub {
@@ -210,6 +219,7 @@ struct Hub {
     forget_after: Duration,
     /// Without Kafka: answers that the journal had no room for.
     unstored: VecDeque<Vec<u8>>,
+    sessions_known: watch::Sender<bool>,
 }
 
 impl Hub {
@@ -282,6 +292,7 @@ impl Hub {
                 let mut acts = Vec::new();
                 sessions.table().loaded(now, &mut acts);
                 self.acts(acts);
+                self.sessions_known.send_replace(true);
             }
             Input::Published(device, session) => {
                 let mut acts = Vec::new();
@@ -424,7 +435,7 @@ impl Hub {
 
     /// A connection of ours reports.
     fn on_report(&mut self, report: Report) {
-        let report = self.holder.on_report(report);
+        let report = self.holder.on_report(report, clock::uptime());
         self.route(report);
     }
 

@@ -38,7 +38,8 @@ fn a_crash_behind_haproxy_loses_nothing_that_was_acknowledged() {
     let balancer = Balancer::start(&KINDS, &[&first, &second]);
     let fleet = fleet(&balancer);
     fleet.ledger.wait_for_more(SOME);
-    assert!(connections(&first) > 0 && connections(&second) > 0, "both gateways have devices");
+    // each takes devices once it knows the sessions of all
+    until("devices on both gateways", || (connections(&first) > 0 && connections(&second) > 0).then_some(()));
     first.kill();
     fleet.ledger.wait_for_more(SOME);
     first.restart();

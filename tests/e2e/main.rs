@@ -12,6 +12,7 @@ mod harness;
 mod import;
 mod journal;
 mod life;
+mod orders;
 mod proxy;
 mod replay;
 mod spool;

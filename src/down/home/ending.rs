@@ -72,6 +72,8 @@ impl Home {
             pending.place = Place::Spent;
             if now.uptime >= pending.deadline {
                 self.expire(id, now);
+            } else {
+                self.seek(id, table);
             }
         }
     }

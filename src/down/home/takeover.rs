@@ -206,19 +206,45 @@ impl Home {
     pub(crate) fn on_up(&mut self, instance: &InstanceId, table: &Table, now: Now) {
         self.wake(now);
         self.instances.insert(instance.clone(), Reach::Up);
-        let theirs = |place: &Place| match place {
+        if self.unconfirmed {
+            return; // whoever asks wants the reports from then on, and they may be another home's by now
+        }
+        self.ask_again(instance, table, now);
+    }
+
+    /// Ask an instance about everything that it has or may have, and hand it what waits for it.
+    fn ask_again(&mut self, instance: &InstanceId, table: &Table, now: Now) {
+        let here = |p: &super::Pending| table.owner(&p.command.device_id) == super::Owner::At(instance.clone());
+        let theirs = |p: &super::Pending| match &p.place {
             Place::At(at) => at == instance,
             Place::Doubt(among) => among.contains(instance),
-            Place::Recovering | Place::Waiting | Place::Spent => false,
+            Place::Spent => here(p),
+            Place::Recovering | Place::Waiting => false,
         };
-        let mut ids: Vec<_> = self.commands.values().filter(|p| theirs(&p.place)).map(|p| p.command.id.clone()).collect();
+        let mut ids: Vec<_> = self.commands.values().filter(|p| theirs(p)).map(|p| p.command.id.clone()).collect();
         ids.sort();
         if !ids.is_empty() {
             self.asked += 1;
             self.effects.push(Effect::Ask { of: instance.clone(), ids, number: self.asked });
         }
-        let here = |p: &super::Pending| table.owner(&p.command.device_id) == super::Owner::At(instance.clone());
         self.dispatch_all(here, table, now);
+    }
+
+    /// A commit has shown that the partitions are still ours: do what had to wait for that.
+    pub(crate) fn on_confirmed(&mut self, table: &Table, now: Now) {
+        self.wake(now);
+        self.unconfirmed = false;
+        let mut up: Vec<_> = self.instances.iter().filter(|(_, reach)| **reach == Reach::Up).map(|(i, _)| i.clone()).collect();
+        up.sort();
+        for instance in up {
+            self.ask_again(&instance, table, now);
+        }
+        let mut spent: Vec<_> = self.commands.values().filter(|p| p.place == Place::Spent).map(|p| p.command.id.clone()).collect();
+        spent.sort();
+        for id in spent {
+            self.seek(&id, table);
+        }
+        self.dispatch_all(|_| true, table, now);
     }
 
     /// An instance cannot be reached.

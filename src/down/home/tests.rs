@@ -368,3 +368,37 @@ fn a_batch_that_was_not_written_is_next_again_unless_its_partition_is_gone() {
     let batch = bench.home.batch(false, 100).unwrap();
     assert_eq!((batch.answers.len(), batch.offsets), (1, BTreeMap::from([(0, 1)])));
 }
+
+#[test]
+fn a_home_that_hung_asks_nobody_before_a_commit_has_shown_that_it_is_one() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    bench.offer("c", "1");
+    bench.taken();
+    bench.home.on_down(&instance("a"), bench.now());
+    bench.at += ASLEEP;
+    bench.home.on_up(&instance("a"), &bench.table, bench.now());
+    assert_eq!(bench.home.effects(), [Effect::Confirm]);
+    bench.home.on_confirmed(&bench.table, bench.now());
+    let effects = bench.home.effects();
+    assert!(matches!(&effects[..], [Effect::Ask { ids, .. }] if *ids == [id("c")]), "{effects:?}");
+}
+
+#[test]
+fn the_answer_to_what_was_written_is_looked_for_where_the_device_turns_up() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    bench.offer("c", "1");
+    bench.taken();
+    bench.disconnect(1);
+    let at = bench.now().utc;
+    bench.report("c", Answered::Cut { sent_at: at, attempts: 1 });
+    assert_eq!(bench.home.effects().len(), 1, "the end is acknowledged, and there is nobody to ask");
+    bench.connect(2);
+    let effects = bench.home.effects();
+    let [Effect::Ask { of, number, .. }] = &effects[..] else { panic!("{effects:?}") };
+    let outcome = Outcome { attempts: 1, sent_at: Some(at), ..arrive::unwritten(Ending::Acknowledged) };
+    let known = Known::Ended { answered: Answered::Outcome(outcome), attempt: 1 };
+    bench.home.on_known(of, *number, vec![(id("c"), known)], &bench.table, bench.now());
+    assert_eq!(bench.results(), [end("c", Ending::Acknowledged, None)]);
+}

@@ -103,7 +103,8 @@ fn gt06(kind: u8, body: &[u8], serial: u16) -> Vec<u8> {
     [&[0x78, 0x78], &checked[..], &crc.to_be_bytes(), b"\r\n"].concat()
 }
 
-fn jt808(id: u16, phone: &str, serial: u16, body: &[u8]) -> Vec<u8> {
+/// JT/T 905 has the same frame around its messages.
+pub(super) fn jt808(id: u16, phone: &str, serial: u16, body: &[u8]) -> Vec<u8> {
     let mut content = id.to_be_bytes().to_vec();
     content.extend_from_slice(&u16::try_from(body.len()).unwrap().to_be_bytes());
     content.extend(bcd(phone));
@@ -149,7 +150,7 @@ fn acknowledged(protocol: &str, received: &mut Vec<u8>) -> Vec<u16> {
     serials
 }
 
-fn unescaped(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut bytes = bytes.iter();
     while let Some(byte) = bytes.next() {

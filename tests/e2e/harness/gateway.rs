@@ -313,6 +313,35 @@ impl Gateway {
         signal("TERM", self.child.as_ref().unwrap().0.id());
     }
 
+    /// SIGSTOP: it hangs, and does not know that it does.
+    pub(crate) fn pause(&self) {
+        signal("STOP", self.child.as_ref().unwrap().0.id());
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&self) {
+        signal("CONT", self.child.as_ref().unwrap().0.id());
+    }
+
+    /// What it knows of a device; null if it knows nothing, or does not answer.
+    pub(crate) fn known(&self, device: &str) -> Value {
+        match http(self.setup.admin, "GET", &format!("/devices/{device}")) {
+            Ok((200, body)) => serde_json::from_str::<Value>(&body).unwrap()["known"].take(),
+            _ => Value::Null,
+        }
+    }
+
+    /// The instance that has this device connected, as far as this one knows.
+    pub(crate) fn holder_of(&self, device: &str) -> Option<String> {
+        let session = &self.known(device)["session"];
+        (session["state"] == "connected").then(|| session["gateway"].as_str().unwrap().to_owned())
+    }
+
+    /// How many partitions of the commands topic it is the home of; told beside a device that it knows.
+    pub(crate) fn partitions_beside(&self, device: &str) -> usize {
+        self.known(device)["partitions"].as_array().map_or(0, Vec::len)
+    }
+
     /// Wait for its end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = until("the gateway to end", || self.child.as_mut().unwrap().0.try_wait().unwrap());

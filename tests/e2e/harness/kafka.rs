@@ -17,6 +17,12 @@ use super::{PATIENCE, repository, unique, until};
 /// How long one request to the broker may take.
 const REQUEST: Duration = Duration::from_secs(10);
 
+/// How long a reader waits for a record before a condition is looked at again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Records taken before a condition is looked at again.
+const AT_ONCE: usize = 2000;
+
 /// The broker that tests share, as a bootstrap list: the one that `tests/run` started, else one that this process starts
 /// and that ends with it.
 pub(crate) fn shared() -> &'static str {
@@ -122,6 +128,7 @@ impl Reader {
             .set("group.id", "e2e") // the client wants one, though nothing is committed
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
             .set("reconnect.backoff.max.ms", "1000");
         let consumer: BaseConsumer = config.create().unwrap();
         let mut assignment = TopicPartitionList::new();
@@ -147,7 +154,7 @@ impl Reader {
             if enough(&self.records) {
                 return Some(());
             }
-            self.poll();
+            self.take(POLL);
             None
         });
     }
@@ -190,12 +197,15 @@ impl Reader {
         true
     }
 
-    fn poll(&mut self) {
+    /// Take what is there, and wait no longer than this for the first of it.
+    pub(crate) fn take(&mut self, mut wait: Duration) {
         // errors are news about the connection; the client goes on by itself
-        if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(100)) {
+        for _ in 0..AT_ONCE {
+            let Some(Ok(message)) = self.consumer.poll(wait) else { return };
             let record = Record::read(&message, self.partitions);
             drop(message);
             self.records.push(record);
+            wait = Duration::ZERO;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for a time that should be enough. Everything waits for something to be true, up to a bound that only
 //! a broken build reaches. No port is fixed.
 
+pub(crate) mod backend;
 pub(crate) mod device;
 pub(crate) mod fixtures;
 pub(crate) mod gateway;
@@ -10,6 +11,7 @@ pub(crate) mod haproxy;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod schema;
+pub(crate) mod taxi;
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -189,7 +189,8 @@ impl World {
     /// A connection of ours reports.
     pub(super) fn report(&mut self, n: usize, report: Report) {
         self.say(|| format!("gw-{n}: {} {:?}", report.command_id.as_str(), report.answered));
-        let report = self.instances[n].holder.on_report(report);
+        let now = self.clock(n).uptime;
+        let report = self.instances[n].holder.on_report(report, now);
         self.route(n, report);
     }
 
