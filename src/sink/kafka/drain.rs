@@ -20,6 +20,9 @@ use crate::journal::{Found, Position, Reader};
 /// Records sent and not reported: what a broker takes in some tens of milliseconds.
 const WINDOW: usize = 10_000;
 
+/// Records on their way that are as good as delivered: a broker takes them within a few milliseconds.
+const NEAR: usize = 500;
+
 /// What a look at the journal and at Kafka came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -27,6 +30,8 @@ pub(crate) enum Progress {
     Some,
     /// Reports are awaited.
     Waiting,
+    /// Everything that could be read is sent, and all but the last of it delivered: while records come in it is never all.
+    Near,
     /// Everything that could be read is delivered.
     Empty,
 }
@@ -133,12 +138,14 @@ impl Drain {
     /// The journal cannot be read.
     pub(crate) fn step(&mut self, wait: Duration) -> io::Result<Progress> {
         self.producer.poll(if self.ends.is_empty() { Duration::ZERO } else { wait });
-        let mut some = self.settle();
+        let some = self.settle();
+        let mut at_end = false;
         if self.state.failed.swap(false, Ordering::AcqRel) {
             self.begin_again()?;
         }
         while self.ends.len() < WINDOW {
             if self.kept.is_none() && !self.read()? {
+                at_end = true;
                 break;
             }
             let Some(kept) = self.kept.take() else { break };
@@ -146,12 +153,12 @@ impl Drain {
                 self.kept = Some(kept);
                 break;
             }
-            some = true;
         }
-        Ok(match (some, self.ends.is_empty() && self.kept.is_none()) {
-            (true, _) => Progress::Some,
-            (false, true) => Progress::Empty,
-            (false, false) => Progress::Waiting,
+        Ok(match self.ends.len() {
+            0 if at_end => Progress::Empty,
+            1..=NEAR if at_end => Progress::Near,
+            _ if some => Progress::Some,
+            _ => Progress::Waiting,
         })
     }
 

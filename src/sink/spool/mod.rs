@@ -319,7 +319,8 @@ impl Worker {
         if let Some(position) = drain.delivered_before().filter(|_| drain.delivered() > before) {
             journal.release(position);
         }
-        if progress == Progress::Empty {
+        // only where Kafka delivers: else what is on its way would keep everybody waiting for nothing
+        if progress == Progress::Empty || (progress == Progress::Near && delivering) {
             inside.modes.close();
             drop(inside);
             return self.close(&journal);

@@ -43,6 +43,10 @@ pub(crate) struct Backend {
     pub(crate) held: BTreeSet<String>,
 }
 
+fn assignment_id(order: &str, device: &str) -> String {
+    format!("assign-{order}-{device}")
+}
+
 impl Backend {
     /// Waits until the gateway has made its topics.
     pub(crate) fn new(prefix: &str) -> Self {
@@ -126,7 +130,10 @@ impl Backend {
         let ready: Vec<_> = self.takers.iter().filter(|(order, _)| !self.held.contains(order)).cloned().collect();
         for (order, device) in ready {
             self.takers.remove(&(order.clone(), device.clone()));
-            self.assign(&order, &device);
+            // the same accept comes under another id where an instance knew only the order's number
+            if !self.produced.contains(&assignment_id(&order, &device)) {
+                self.assign(&order, &device);
+            }
         }
     }
 
@@ -139,7 +146,7 @@ impl Backend {
             self.winners.insert(order.to_owned(), device.to_owned());
             assignment["passenger"] = json!({"name": "Li", "phone": "13800000099"});
         }
-        self.command(&format!("assign-{order}-{device}"), device, "order_assign", &assignment, 60);
+        self.command(&assignment_id(order, device), device, "order_assign", &assignment, 60);
     }
 
     /// Who has this order.
