@@ -70,6 +70,11 @@ impl Profile {
     }
 }
 
+/// The row of a protocol's table that has the name of a dialect, else the common readings.
+pub fn row<'t, T>(dialect: Option<&str>, rows: &'t [T], name: impl Fn(&T) -> &str, common: &'t T) -> &'t T {
+    dialect.and_then(|dialect| rows.iter().find(|row| name(row) == dialect)).unwrap_or(common)
+}
+
 /// What to do with a frame whose checksum is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

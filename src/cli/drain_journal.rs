@@ -1,11 +1,10 @@
 //! `navgate drain-journal`: what a gateway that will not come back left in its journal, to Kafka.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::Exit;
 use super::args::DrainJournalArgs;
+use super::{Exit, stop_on_signals};
 use crate::journal::{self, Journal};
 use crate::sink::kafka::{self, Progress};
 use crate::{config, logging, serve};
@@ -33,10 +32,7 @@ impl journal::Reports for Nobody {
 pub(crate) fn run(args: &DrainJournalArgs) -> Result<(), Exit> {
     let (config, _) = config::load(&args.config, config::environment()).map_err(|e| Exit::config(e.to_string()))?;
     logging::start(&config.log).map_err(Exit::failed)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|e| Exit::failed(format!("cannot hear signals: {e}")))?;
-    }
+    let stop = stop_on_signals()?;
     if !args.dir.is_dir() {
         return Err(Exit::failed(format!("there is no journal directory `{}`", args.dir.display())));
     }

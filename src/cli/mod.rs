@@ -14,6 +14,8 @@ pub(crate) mod serve;
 
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -47,6 +49,18 @@ impl Exit {
         }
         ExitCode::from(self.status)
     }
+}
+
+/// Set by SIGINT and SIGTERM, for commands that look at it between two steps and then end cleanly.
+///
+/// # Errors
+/// The system takes no handler.
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>, Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|e| Exit::failed(format!("cannot hear signals: {e}")))?;
+    }
+    Ok(stop)
 }
 
 impl From<io::Error> for Exit {

@@ -4,7 +4,7 @@
 
 use crate::event::DriverAction;
 use crate::parts::geo::KMH_PER_KNOT;
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 
 /// What a model family means by the same words.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ pub(super) const NAMES: &[&str] = &["card_only", "completed_only", "kmh", "numbe
 impl Dialect {
     /// The dialect of a profile, else the common readings.
     pub(super) fn of(profile: &Profile) -> &'static Self {
-        let named = profile.dialect.as_deref().and_then(|name| DIALECTS.iter().find(|d| d.name == name));
-        named.unwrap_or(&COMMON_READINGS)
+        profile::row(profile.dialect.as_deref(), DIALECTS, |row| row.name, &COMMON_READINGS)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::event::Alarm;
 use crate::gt06::alarms;
 use crate::gt06::commands::{COMMON_WORDS, FIRST_WORDS, Words};
 use crate::gt06::variants::{self, Row};
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 
 /// What a model family means by codes and layouts that others use differently.
 #[derive(Debug)]
@@ -59,8 +59,7 @@ pub(super) const NAMES: &[&str] = &["gt06_v1", "jimi", "lw", "seeworld", "sl4x",
 impl Dialect {
     /// The dialect of a profile, else the common readings.
     pub(super) fn of(profile: &Profile) -> &'static Self {
-        let named = profile.dialect.as_deref().and_then(|name| DIALECTS.iter().find(|d| d.name == name));
-        named.unwrap_or(&COMMON_READINGS)
+        profile::row(profile.dialect.as_deref(), DIALECTS, |row| row.name, &COMMON_READINGS)
     }
 
     /// The layout for a message.

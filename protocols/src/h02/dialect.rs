@@ -1,7 +1,7 @@
 //! Readings and habits that only some makers' units have, chosen by a profile's `dialect`.
 
 use crate::h02::status::{self, Bit};
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 
 /// What a model family does unlike the others.
 #[derive(Debug)]
@@ -74,8 +74,7 @@ pub(super) const NAMES: &[&str] = &[
 impl Dialect {
     /// The dialect of a profile, else the common readings.
     pub(super) fn of(profile: &Profile) -> &'static Self {
-        let named = profile.dialect.as_deref().and_then(|name| DIALECTS.iter().find(|d| d.name == name));
-        named.unwrap_or(&COMMON_READINGS)
+        profile::row(profile.dialect.as_deref(), DIALECTS, |row| row.name, &COMMON_READINGS)
     }
 }
 

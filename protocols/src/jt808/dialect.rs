@@ -73,7 +73,7 @@ pub(super) const NAMES: &[&str] = &["aovx", "g10ls", "gps51", "jimi", "oil_messa
 
 /// The dialect of this name, else the common readings.
 pub(super) fn find(name: Option<&str>) -> &'static Dialect {
-    name.and_then(|name| DIALECTS.iter().find(|d| d.name == name)).unwrap_or(&COMMON_READINGS)
+    crate::profile::row(name, DIALECTS, |row| row.name, &COMMON_READINGS)
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::downlink::Head;
 use super::downlink::fields::Sink;
-use super::frame::{Marks, SENTENCE, marks};
+use super::frame::{SENTENCE, marks};
 use super::header::{PACKET_FLAG, VERSION_FLAG, has_short_serial};
+use crate::parts::flagged::Writer;
 
 /// Results of 0x8001.
 pub(super) mod result {
@@ -12,69 +13,34 @@ pub(super) mod result {
     pub(in super::super) const FAULTY: u8 = 2;
 }
 
-/// One frame being written.
-pub(super) struct Writer<'o> {
-    out: &'o mut Vec<u8>,
-    marks: &'static Marks,
-    check: u8,
-}
-
 impl Sink for Writer<'_> {
     fn bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.u8(*byte);
-        }
+        Writer::bytes(self, bytes);
     }
 }
 
-impl<'o> Writer<'o> {
-    /// Write a whole frame whose body, written by `body`, has this length.
-    pub(super) fn frame(out: &'o mut Vec<u8>, head: &Head, message: u16, length: usize, body: impl FnOnce(&mut Self)) {
-        let Head { peer, serial, packet, .. } = head;
-        let mut w = Self::open(out, peer.form);
-        w.u16(message);
-        let length = length as u16; // longer bodies are split before they come here
-        let version = if peer.version.is_some() { VERSION_FLAG } else { 0 };
-        w.u16(length | version | if packet.is_some() { PACKET_FLAG } else { 0 });
-        if let Some(version) = peer.version {
-            w.u8(version);
-        }
-        w.bytes(peer.number());
-        match has_short_serial(message) {
-            true => w.u8(*serial as u8),
-            false => w.u16(*serial),
-        }
-        if let Some(packet) = packet {
-            w.u16(packet.total);
-            w.u16(packet.number);
-        }
-        body(&mut w);
-        w.close();
+/// Write a whole frame whose body, written by `body`, has this length.
+pub(super) fn frame(out: &mut Vec<u8>, head: &Head, message: u16, length: usize, body: impl FnOnce(&mut Writer<'_>)) {
+    let Head { peer, serial, packet, .. } = head;
+    let mut w = Writer::open(out, marks(peer.form));
+    w.u16(message);
+    let length = length as u16; // longer bodies are split before they come here
+    let version = if peer.version.is_some() { VERSION_FLAG } else { 0 };
+    w.u16(length | version | if packet.is_some() { PACKET_FLAG } else { 0 });
+    if let Some(version) = peer.version {
+        w.u8(version);
     }
-
-    fn open(out: &'o mut Vec<u8>, form: u8) -> Self {
-        let marks = marks(form);
-        out.push(marks.flag);
-        Self { out, marks, check: 0 }
+    w.bytes(peer.number());
+    match has_short_serial(message) {
+        true => w.u8(*serial as u8),
+        false => w.u16(*serial),
     }
-
-    fn close(mut self) {
-        let check = self.check;
-        self.u8(check);
-        self.out.push(self.marks.flag);
+    if let Some(packet) = packet {
+        w.u16(packet.total);
+        w.u16(packet.number);
     }
-
-    fn u8(&mut self, byte: u8) {
-        self.check ^= byte;
-        match self.marks.escapes.iter().find(|(.., meant)| *meant == byte) {
-            None => self.out.push(byte),
-            Some((lead, second, _)) => self.out.extend_from_slice(&[*lead, *second]),
-        }
-    }
-
-    fn u16(&mut self, n: u16) {
-        self.bytes(&n.to_be_bytes());
-    }
+    body(&mut w);
+    w.close();
 }
 
 /// Put marks, escapes and a new check byte around the content of a frame, whose last byte is its old one.
@@ -83,7 +49,7 @@ pub(super) fn seal(form: u8, content: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(content);
         return;
     }
-    let mut w = Writer::open(out, form);
+    let mut w = Writer::open(out, marks(form));
     if let Some((_, content)) = content.split_last() {
         w.bytes(content);
     }

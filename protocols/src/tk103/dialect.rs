@@ -2,7 +2,7 @@
 
 use crate::event::Alarm;
 use crate::parts::geo::KMH_PER_KNOT;
-use crate::profile::Profile;
+use crate::profile::{self, Profile};
 
 /// What a family of units means, or expects, differently.
 #[derive(Debug, PartialEq)]
@@ -66,8 +66,7 @@ pub(super) const NAMES: &[&str] = &["echoes_timer", "knots", "silent_alarms", "s
 impl Dialect {
     /// The dialect of a profile, else the common readings.
     pub(super) fn of(profile: &Profile) -> &'static Self {
-        let named = profile.dialect.as_deref().and_then(|name| DIALECTS.iter().find(|d| d.name == name));
-        named.unwrap_or(&COMMON_READINGS)
+        profile::row(profile.dialect.as_deref(), DIALECTS, |row| row.name, &COMMON_READINGS)
     }
 
     /// The alarm of a digit of `BO01`.

@@ -6,13 +6,12 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::Exit;
+use super::{Exit, stop_on_signals};
 use crate::capture::{Request, To, Told};
 use http::Client;
 
@@ -61,10 +60,7 @@ pub(crate) struct CaptureArgs {
 
 /// Capture, wait for the end, fetch what there is.
 pub(crate) fn run(args: &CaptureArgs) -> Result<(), Exit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|e| Exit::failed(format!("cannot hear signals: {e}")))?;
-    }
+    let stop = stop_on_signals()?;
     let client = Client { to: resolve(&args.admin)?, token: token(args.token_file.as_deref())? };
     let request = Request {
         device: args.device.clone(),

@@ -12,7 +12,6 @@ mod wire;
 use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use protocols::profile::Auth;
 use protocols::registry::{self, Protocol};
 use protocols::script::{Action, Disguise, Disguised, Expect, Options, SECRET, Script, events_at, run as hear};
 
-use super::Exit;
+use super::{Exit, stop_on_signals};
 use crate::clock;
 use show::Finding;
 use store::{Store, Whose};
@@ -98,10 +97,7 @@ struct Play {
 
 /// Play all scripts. Fails if something came otherwise than expected.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Exit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|e| Exit::failed(format!("cannot hear signals: {e}")))?;
-    }
+    let stop = stop_on_signals()?;
     let to = address(&args.to)?;
     if args.as_is && !args.yes && !to.ip().to_canonical().is_loopback() {
         return Err(Exit::usage(format!(

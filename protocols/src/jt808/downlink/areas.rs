@@ -150,16 +150,25 @@ pub(in crate::jt808) struct Polygon {
 #[derive(Debug, Clone, PartialEq)]
 struct Vertices(Vec<Point>);
 
+/// Behind their count, which the edition of 2011 repeats in one byte.
+fn put_counted<T: Field>(items: &[T], out: &mut impl Sink, edition: Edition) {
+    (items.len() as u16).put(out, edition);
+    Only2011::new(edition, || items.len() as u8).put(out, edition);
+    items.iter().for_each(|item| item.put(out, edition));
+}
+
+fn take_counted<T: Field>(c: &mut Cursor<'_, '_>, name: &'static str, context: &Context<'_>) -> Result<Vec<T>, Fault> {
+    let count = c.read("count", be_u16)?;
+    Only2011::<u8>::take(c, "count_in_packet", context)?;
+    (0..count).map(|_| T::take(c, name, context)).collect()
+}
+
 impl Field for Vertices {
     fn put(&self, out: &mut impl Sink, edition: Edition) {
-        (self.0.len() as u16).put(out, edition);
-        Only2011::new(edition, || self.0.len() as u8).put(out, edition);
-        self.0.iter().for_each(|point| point.put(out, edition));
+        put_counted(&self.0, out, edition);
     }
     fn take(c: &mut Cursor<'_, '_>, name: &'static str, context: &Context<'_>) -> Result<Self, Fault> {
-        let count = c.read("count", be_u16)?;
-        Only2011::<u8>::take(c, "count_in_packet", context)?;
-        (0..count).map(|_| Point::take(c, name, context)).collect::<Result<_, _>>().map(Self)
+        take_counted(c, name, context).map(Self)
     }
     fn sample(edition: Edition) -> Self {
         Self(vec![Field::sample(edition); 3])
@@ -236,14 +245,10 @@ struct Turn {
 
 impl Field for Turns {
     fn put(&self, out: &mut impl Sink, edition: Edition) {
-        (self.0.len() as u16).put(out, edition);
-        Only2011::new(edition, || self.0.len() as u8).put(out, edition);
-        self.0.iter().for_each(|turn| turn.put(out, edition));
+        put_counted(&self.0, out, edition);
     }
     fn take(c: &mut Cursor<'_, '_>, name: &'static str, context: &Context<'_>) -> Result<Self, Fault> {
-        let count = c.read("count", be_u16)?;
-        Only2011::<u8>::take(c, "count_in_packet", context)?;
-        (0..count).map(|_| Turn::take(c, name, context)).collect::<Result<_, _>>().map(Self)
+        take_counted(c, name, context).map(Self)
     }
     fn sample(edition: Edition) -> Self {
         Self(vec![Field::sample(edition); 2])

@@ -15,7 +15,7 @@ use fields::{Counter, Field, Sink};
 use super::context::Context;
 use super::frame::{self, SENTENCE};
 use super::header::{self, Edition, Packet, Peer};
-use super::reply::Writer;
+use super::reply;
 use crate::cursor::{Cursor, Field as Shown, Trace};
 use crate::desk::Key;
 use crate::fault::{Fault, FaultKind};
@@ -273,7 +273,7 @@ impl Message {
     pub(super) fn write(&self, head: &Head, out: &mut Vec<u8>) {
         let mut length = Counter::default();
         self.put(&mut length, head.edition);
-        Writer::frame(out, head, self.id(), length.0, |w| self.put(w, head.edition));
+        reply::frame(out, head, self.id(), length.0, |w| self.put(w, head.edition));
     }
 }
 
