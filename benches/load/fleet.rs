@@ -18,7 +18,7 @@ use crate::device::{Answer, Device, Protocol, Sent, take_answers};
 use crate::latency::Histogram;
 
 /// Devices that sign on at the same time: far below the queue of a listening socket, so that none has to try again.
-const SIGNING_ON: usize = 64;
+pub(crate) const SIGNING_ON: usize = 64;
 /// For connecting and signing on, which may wait for a Kafka that has just been started.
 const SIGN_ON_LIMIT: Duration = Duration::from_secs(30);
 /// Unacknowledged positions of one connection of an open loop. What is due beyond them is sent later, and its latency
@@ -84,14 +84,20 @@ pub(crate) struct Line {
     tally: Rc<Tally>,
 }
 
-/// Connect so many devices and sign them on.
+/// Connect so many devices and sign them on, some at a time.
 ///
 /// # Errors
 /// The first that fails.
-pub(crate) async fn sign_on(protocol: Protocol, n: u32, to: SocketAddr, tally: &Rc<Tally>) -> Result<Vec<Line>, String> {
+pub(crate) async fn sign_on(
+    protocol: Protocol,
+    n: u32,
+    at_once: usize,
+    to: SocketAddr,
+    tally: &Rc<Tally>,
+) -> Result<Vec<Line>, String> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let first = Timestamp::from_seconds(i64::try_from(now.as_secs()).unwrap_or(0)).plus_millis(-CLOCK_BEHIND_MS);
-    let turns = Rc::new(Semaphore::new(SIGNING_ON));
+    let turns = Rc::new(Semaphore::new(at_once));
     let mut tasks = JoinSet::new();
     for n in 0..n {
         let device = Device::new(protocol, n, first)?;

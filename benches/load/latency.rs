@@ -34,9 +34,9 @@ impl Histogram {
         self.max_us = self.max_us.max(us);
     }
 
-    /// Whether there is nothing to tell.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.total == 0
+    /// How many there are.
+    pub(crate) const fn count(&self) -> u64 {
+        self.total
     }
 
     /// The latency in milliseconds that so many of 1000 do not exceed, rounded up to its bucket's end.
@@ -98,7 +98,7 @@ pub(crate) fn check() -> Result<(), String> {
     if told != [0.051, 0.091, 0.1] || histogram.max_ms() != 10_000.0 || histogram.per_mille_ms(1000) != 10_000.0 {
         return Err(format!("the percentiles of 1..100 us and 10 s are {told:?} ms"));
     }
-    if !Histogram::default().is_empty() || Histogram::default().per_mille_ms(500) != 0.0 {
+    if Histogram::default().count() != 0 || Histogram::default().per_mille_ms(500) != 0.0 {
         return Err("an empty histogram tells something".to_owned());
     }
     Ok(())

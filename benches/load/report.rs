@@ -108,5 +108,5 @@ impl Report {
 }
 
 fn milliseconds(histogram: &Histogram, what: impl Fn(&Histogram) -> f64) -> String {
-    if histogram.is_empty() { "-".to_owned() } else { format!("{:.2}", what(histogram)) }
+    if histogram.count() == 0 { "-".to_owned() } else { format!("{:.2}", what(histogram)) }
 }

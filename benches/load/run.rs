@@ -92,7 +92,7 @@ impl Run {
         let gateway = Gateway::start(self.protocol, store).await?;
         let tally = Rc::new(Tally::default());
         let rss_before = gateway.rss_kib()?;
-        let lines = fleet::sign_on(self.protocol, self.connections, gateway.devices, &tally).await?;
+        let lines = fleet::sign_on(self.protocol, self.connections, fleet::SIGNING_ON, gateway.devices, &tally).await?;
 
         let start = Instant::now();
         let times = Times { start, from: start + self.warmup, to: start + self.warmup + self.measured };

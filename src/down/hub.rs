@@ -28,7 +28,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
 
-/// How often time is looked at: deadlines are whole tens of milliseconds to nobody.
+/// How often time is looked at: deadlines are whole tens of milliseconds to nobody. And how long answers wait for others to be
+/// written with: a transaction costs Kafka some ten requests, however much is in it, and what a driver does is an event of its
+/// own, which does not wait.
 const TICK: Duration = Duration::from_millis(20);
 /// Answers written at once: more is no faster.
 const BATCH: usize = 500;
@@ -176,9 +178,11 @@ pub(crate) async fn start(
         peers,
         homes: HashMap::new(),
         writing: false,
+        gathered: false,
         confirm: false,
         confirming: false,
         swept: Duration::ZERO,
+        sweep: false,
         load,
         answers: answers.clone(),
         recent: (HashMap::new(), VecDeque::new()),
@@ -208,9 +212,13 @@ struct Hub {
     /// Connections that homes have to us.
     homes: HashMap<HomeId, UnboundedSender<Message>>,
     writing: bool,
+    /// Answers have waited for others for long enough.
+    gathered: bool,
     confirm: bool,
     confirming: bool,
     swept: Duration,
+    /// Offsets that moved without an outcome are to be committed.
+    sweep: bool,
     load: Arc<AtomicUsize>,
     answers: broadcast::Sender<Arc<str>>,
     recent: (HashMap<DeviceId, VecDeque<Outcome>>, VecDeque<DeviceId>),
@@ -254,6 +262,7 @@ impl Hub {
     }
 
     fn tick(&mut self) {
+        self.gathered = true;
         let now = clock::now();
         {
             let table = self.gateway.sessions.table();
@@ -265,6 +274,7 @@ impl Hub {
         self.load.store(self.home.open() + self.home.unwritten(), Ordering::Relaxed);
         if now.uptime >= self.swept + SWEEP {
             self.swept = now.uptime;
+            self.sweep = true;
             let before = now.utc.plus_millis(-i64::try_from(self.forget_after.as_millis()).unwrap_or(i64::MAX));
             let ours = self.me.gateway.clone();
             let table = &mut self.gateway.sessions.table();
@@ -490,7 +500,11 @@ impl Hub {
         if self.writing || !self.unstored.is_empty() {
             return;
         }
-        let sweep = self.home.unwritten() == 0 && self.swept == clock::uptime();
+        if !(self.gathered || self.confirm || self.kafka.is_none() || self.home.unwritten() >= BATCH) {
+            return;
+        }
+        self.gathered = false;
+        let sweep = std::mem::take(&mut self.sweep);
         let batch = self.home.batch(sweep || self.confirm, BATCH);
         let Some(batch) = batch.or_else(|| self.confirm.then(|| self.home.proof())) else { return };
         self.writing = true;

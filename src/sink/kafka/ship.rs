@@ -154,21 +154,22 @@ impl Ship {
         }
     }
 
-    /// Sleep until the next tick; longer if there is nothing to do at all, not at all if much is staged.
+    /// Sleep until the next tick; longer if there is nothing to do at all, not at all if much is staged or something is urgent.
     fn rest(&self) {
         let mut staging = self.shared.staging.lock();
         let shipped = self.next >= self.load.len();
         // what librdkafka did not take waits for its reports, however much is staged behind it
-        if staging.len() >= BUSY && shipped && !self.blocked() {
+        if (staging.len() >= BUSY || staging.urgent) && shipped && !self.blocked() {
             return;
         }
         if staging.len() == 0 && shipped && self.shared.unreported() == 0 {
             staging.idle = true;
             self.shared.work.wait_for(&mut staging, IDLE);
             staging.idle = false;
-            drop(staging);
-            // let others join the first
-            thread::sleep(self.shared.tick);
+            if !staging.urgent {
+                // let others join the first
+                self.shared.work.wait_for(&mut staging, self.shared.tick);
+            }
         } else {
             self.shared.work.wait_for(&mut staging, self.shared.tick.max(SHORTEST_TICK));
         }

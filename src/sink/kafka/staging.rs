@@ -16,6 +16,8 @@ pub(super) struct Staging {
     records: Vec<Staged>,
     /// The shipping thread sleeps until there is any record.
     pub(super) idle: bool,
+    /// There is a record that somebody waits for: what a driver does with an order. Those are few, and go at once.
+    pub(super) urgent: bool,
 }
 
 /// One of them.
@@ -51,11 +53,12 @@ impl Staging {
             time: record.meta.time,
             epoch: record.meta.epoch,
         });
+        self.urgent |= record.topic == Topic::Orders;
     }
 
     /// Whether the shipping thread should be woken for the record just pushed.
     pub(super) fn wants_waking(&mut self, busy: usize) -> bool {
-        std::mem::take(&mut self.idle) || self.records.len() == busy
+        std::mem::take(&mut self.idle) || self.records.len() == busy || self.urgent
     }
 
     pub(super) fn len(&self) -> usize {
@@ -65,6 +68,7 @@ impl Staging {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
+        self.urgent = false;
     }
 
     /// Record number `n`.

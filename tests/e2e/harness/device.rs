@@ -104,7 +104,7 @@ fn gt06(kind: u8, body: &[u8], serial: u16) -> Vec<u8> {
 }
 
 /// JT/T 905 has the same frame around its messages.
-pub(super) fn jt808(id: u16, phone: &str, serial: u16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn jt808(id: u16, phone: &str, serial: u16, body: &[u8]) -> Vec<u8> {
     let mut content = id.to_be_bytes().to_vec();
     content.extend_from_slice(&u16::try_from(body.len()).unwrap().to_be_bytes());
     content.extend(bcd(phone));
@@ -150,7 +150,7 @@ fn acknowledged(protocol: &str, received: &mut Vec<u8>) -> Vec<u16> {
     serials
 }
 
-pub(super) fn unescaped(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut bytes = bytes.iter();
     while let Some(byte) = bytes.next() {

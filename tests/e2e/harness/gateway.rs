@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     id: String,
     listeners: Vec<Listener>,
     sink: String,
+    /// Of topics that it makes.
+    pub(crate) partitions: u32,
     admin: SocketAddr,
     agent: SocketAddr,
     secrets: Vec<String>,
@@ -51,6 +53,7 @@ impl Setup {
             id: id.to_owned(),
             listeners: Vec::new(),
             sink,
+            partitions: 4,
             admin,
             agent,
             secrets,
@@ -64,7 +67,7 @@ impl Setup {
     pub(crate) fn kafka(id: &str, brokers: &str, prefix: &str) -> Self {
         let brokers: Vec<_> = brokers.split(',').map(toml_text).collect();
         let sink = format!(
-            "kind = \"kafka\"\n[kafka]\nbrokers = [{}]\nprefix = {}\npartitions = 4\nreplication = 1\n",
+            "kind = \"kafka\"\n[kafka]\nbrokers = [{}]\nprefix = {}\nreplication = 1\n",
             brokers.join(", "),
             toml_text(prefix)
         );
@@ -140,6 +143,9 @@ impl Setup {
             }
         }
         write!(text, "[sink]\n{}", self.sink).unwrap();
+        if self.sink.contains("[kafka]") {
+            writeln!(text, "partitions = {}", self.partitions).unwrap();
+        }
         if !self.sink.contains("[journal]") {
             write!(text, "[journal]\npath = {}\n", toml_text(&spool.to_string_lossy())).unwrap();
         }

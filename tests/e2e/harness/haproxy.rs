@@ -22,12 +22,17 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// Spread devices of these protocols over these gateways.
     pub(crate) fn start(protocols: &[&str], gateways: &[&Gateway]) -> Self {
+        Self::for_devices(1000, protocols, gateways)
+    }
+
+    /// The same with room for so many.
+    pub(crate) fn for_devices(most: u32, protocols: &[&str], gateways: &[&Gateway]) -> Self {
         for _ in 0..TRIES {
             let ports: Vec<_> =
                 protocols.iter().map(|p| ((*p).to_owned(), SocketAddr::from(([127, 0, 0, 1], free_port())))).collect();
             let home = tempfile::tempdir().unwrap();
             let file = home.path().join("haproxy.cfg");
-            std::fs::write(&file, configuration(&ports, gateways)).unwrap();
+            std::fs::write(&file, configuration(most, &ports, gateways)).unwrap();
             let log = std::fs::File::create(home.path().join("log")).unwrap();
             let child = Command::new(program()).arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stderr(log).spawn();
             let mut balancer = Self { child: child.expect("HAProxy is needed; tests/run installs it"), home, ports };
@@ -73,9 +78,9 @@ fn program() -> &'static str {
     if Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" }
 }
 
-fn configuration(ports: &[(String, SocketAddr)], gateways: &[&Gateway]) -> String {
-    let mut text = String::from(
-        "global\n  maxconn 1000\n  hard-stop-after 5s\n\
+fn configuration(most: u32, ports: &[(String, SocketAddr)], gateways: &[&Gateway]) -> String {
+    let mut text = format!(
+        "global\n  maxconn {most}\n  hard-stop-after 5s\n\
          defaults\n  mode tcp\n  timeout connect 3s\n  timeout client 5m\n  timeout server 5m\n  timeout tunnel 5m\n  \
          timeout client-fin 20s\n  timeout check 2s\n  retries 3\n  option redispatch 1\n",
     );
