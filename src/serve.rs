@@ -110,7 +110,8 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         (_, None) => None,
     };
     let sessions = Arc::new(Sessions::new(Table::new(me.clone(), address)));
-    let sink = open_sink(&config, &receipts, &ledger, &sessions)?;
+    let mut former = down::Former::default();
+    let sink = open_sink(&config, &receipts, &ledger, &sessions, &mut former)?;
     let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
     let (reports, reported) = down::owner::Reports::channel();
     let gateway = Arc::new(Gateway {
@@ -144,7 +145,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     }
     let hub = CancellationToken::new();
     let (down, hub_running) =
-        down::start(&config, me, Arc::clone(&gateway), reported, peer, hub.clone()).await.map_err(StartError)?;
+        down::start(&config, me, Arc::clone(&gateway), reported, peer, former, hub.clone()).await.map_err(StartError)?;
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;
@@ -230,11 +231,13 @@ fn open_sink(
     receipts: &Arc<Receipts>,
     ledger: &Arc<Ledger>,
     sessions: &Arc<Sessions>,
+    former: &mut down::Former,
 ) -> Result<Arc<dyn Sink>, StartError> {
     match config.sink.kind {
         SinkKind::Journal => {
             let options = journal_options(config);
-            let sink = JournalSink::open(options, Arc::clone(receipts), Arc::clone(ledger));
+            let tell = &mut |topic: &str, value: &[u8]| former.note(topic, value);
+            let sink = JournalSink::open(options, Arc::clone(receipts), Arc::clone(ledger), tell);
             Ok(Arc::new(sink.map_err(|e| StartError(e.to_string()))?))
         }
         SinkKind::Kafka => {

@@ -7,6 +7,7 @@
 mod dispatcher;
 mod fleet;
 mod orders;
+mod screen;
 mod show;
 mod taxi;
 
@@ -49,7 +50,8 @@ pub(crate) struct DemoArgs {
     /// The same seed gives the same drive
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only the taxis, against a gateway that runs elsewhere and takes their protocols on one port (`protocol = "auto"`)
+    /// Only the taxis, against a gateway that runs elsewhere and takes their protocols on one port (`protocol = "auto"`); tells
+    /// what their screens show and their drivers do
     #[arg(long, value_name = "ADDR")]
     against: Option<std::net::SocketAddr>,
 }
@@ -74,7 +76,10 @@ async fn taxis_alone(args: &DemoArgs, address: std::net::SocketAddr) -> Result<(
     let tally = Arc::new(Tally::default());
     let until = Instant::now() + Duration::from_secs(args.seconds);
     let mut drives = JoinSet::new();
-    for (n, taxi) in taxi::taxis(TAXIS, &mut Chance::new(args.seed, usize::MAX)).into_iter().enumerate() {
+    let taxis = taxi::taxis(TAXIS, &mut Chance::new(args.seed, usize::MAX));
+    let named: Vec<_> = taxis.iter().map(|taxi| format!("{} ({})", taxi.device_id(), taxi.protocol())).collect();
+    let _ = writeln!(io::stdout(), "taxis at {address} for {} s: {}", args.seconds, named.join(", "));
+    for (n, taxi) in taxis.into_iter().map(taxi::Taxi::aloud).enumerate() {
         let (tally, chance) = (Arc::clone(&tally), Chance::new(args.seed, 1000 + n));
         drives.spawn(async move { taxi.drive(address, until, chance, &tally).await });
     }

@@ -2,7 +2,7 @@
 //! against the protocols' documents and share no code with the gateway's codecs, so that they can find it wrong.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::fleet::{Chance, Tally};
+use super::screen;
 use crate::clock;
 
 /// Until a driver answers an offer, milliseconds.
@@ -49,6 +50,8 @@ pub(super) struct Taxi {
     /// The order that the driver has, in 905's numbering; 0 on an 808 terminal, whose buttons name none.
     order: Option<u32>,
     free: bool,
+    /// Whether screen and driver are told of on stdout.
+    aloud: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,7 @@ pub(super) fn taxis(each: u8, chance: &mut Chance) -> Vec<Taxi> {
                 plans: Vec::new(),
                 order: None,
                 free: true,
+                aloud: false,
             });
         }
     }
@@ -90,6 +94,24 @@ impl Taxi {
         match self.terminal {
             Terminal::Jt808 => "jt808",
             Terminal::Jt905 => "jt905",
+        }
+    }
+
+    /// As events name it.
+    pub(super) fn device_id(&self) -> String {
+        protocols::cursor::hex(&self.number).trim_start_matches('0').to_owned()
+    }
+
+    /// Tell on stdout what its screen shows and its driver does.
+    pub(super) fn aloud(self) -> Self {
+        Self { aloud: true, ..self }
+    }
+
+    fn tell(&self, what: Option<String>) {
+        if let Some(what) = what.filter(|_| self.aloud) {
+            let time = clock::utc().to_string();
+            // who looks away, as in `| head`, does not stop the taxis
+            let _ = writeln!(io::stdout(), "{}  taxi {:>12}  {what}", time.get(11..23).unwrap_or_default(), self.device_id());
         }
     }
 
@@ -185,6 +207,7 @@ impl Taxi {
             return;
         }
         self.say(0x0001, &[serial[0], serial[1], *id0, *id1, 0], false, out, tally);
+        self.tell(screen::shows(id, body));
         let declines = chance.among(0..DECLINES) == 0;
         match (id, body) {
             (0x8302, _) if self.order.is_none() => {
@@ -195,6 +218,7 @@ impl Taxi {
             (0x8B00, [a, b, c, d, ..]) if self.order.is_none() && !declines => {
                 self.plan(chance.among(THINKING_MS), Plan::Say(0x0B01, [*a, *b, *c, *d, 0, 0], 4));
             }
+            (0x8B00, _) => self.tell(Some("driver lets it pass".to_owned())),
             (0x8B01, [a, b, c, d, _, ..]) => self.won(u32::from_be_bytes([*a, *b, *c, *d]), chance),
             (0x8300, [_, b'O', b'K', ..]) => self.won(0, chance),
             _ => {}
@@ -244,6 +268,7 @@ impl Taxi {
 
     /// Write a frame; `event`: it makes one, and is to be acknowledged.
     fn say(&mut self, message: u16, body: &[u8], event: bool, out: &mut Vec<u8>, tally: &Tally) {
+        self.tell(screen::does(message, body));
         self.serial = self.serial.wrapping_add(1);
         let mut content = message.to_be_bytes().to_vec();
         content.extend_from_slice(&(body.len() as u16).to_be_bytes());

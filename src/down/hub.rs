@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::former::{self, Former};
 use super::holder::{Holder, Known, Taken};
 use super::home::{AnswerBody, Arrived, Batch, Effect, Finished, Home};
 use super::kafka::{Kafka, Wish};
@@ -150,6 +151,7 @@ pub(crate) async fn start(
     gateway: Arc<Gateway>,
     reports: UnboundedReceiver<Report>,
     peer: Option<tokio::net::TcpListener>,
+    former: Former,
     stop: CancellationToken,
 ) -> Result<(Handle, JoinHandle<()>), String> {
     // what brings and takes goes on until the last answers are written
@@ -189,12 +191,11 @@ pub(crate) async fn start(
         next_offset: 0,
         forget_after: config.sessions.forget_after_s.get(),
         unstored: VecDeque::new(),
+        changed: HashSet::new(),
         sessions_known,
     };
     if embedded {
-        let now = clock::now();
-        hub.home.on_assigned(0, 0, 0, now);
-        let _ = inputs.send(Input::OutcomesRead(0, HashSet::new()));
+        hub.resume(former);
     }
     let running = tokio::spawn(hub.run(inbox, reports, stop));
     Ok((Handle { inputs, answers, known, embedded }, running))
@@ -225,12 +226,33 @@ struct Hub {
     /// Without Kafka: where the next command would stand.
     next_offset: i64,
     forget_after: Duration,
-    /// Without Kafka: answers that the journal had no room for.
-    unstored: VecDeque<Vec<u8>>,
+    /// Without Kafka: commands and answers on their way to the journal.
+    unstored: VecDeque<(&'static str, Vec<u8>)>,
+    /// And devices whose records are.
+    changed: HashSet<DeviceId>,
     sessions_known: watch::Sender<bool>,
 }
 
 impl Hub {
+    /// Without Kafka: go on where the life before this one ended, as a new home does.
+    fn resume(&mut self, mut former: Former) {
+        let now = clock::now();
+        let gateway = Arc::clone(&self.gateway);
+        let mut acts = Vec::new();
+        for (device, record) in std::mem::take(&mut former.sessions) {
+            gateway.sessions.table().on_record(&device, Some(record), now, &mut acts);
+        }
+        gateway.sessions.table().loaded(now, &mut acts);
+        self.acts(acts);
+        let (open, finished) = former.commands();
+        self.next_offset = open.last().map_or(0, |last| last.offset + 1);
+        self.home.on_assigned(0, 0, self.next_offset, now);
+        for command in open {
+            self.home.on_record(command, &gateway.sessions.table(), now);
+        }
+        self.home.on_outcomes_read(0, finished, &gateway.sessions.table(), now);
+    }
+
     async fn run(mut self, mut inbox: UnboundedReceiver<Input>, mut reports: UnboundedReceiver<Report>, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -280,8 +302,9 @@ impl Hub {
             let table = &mut self.gateway.sessions.table();
             let named: HashSet<DeviceId> = table.away_of(&ours).cloned().collect();
             for device in table.forget(before, |device| named.contains(device)) {
-                if let Some(kafka) = &self.kafka {
-                    kafka.publish(device, None);
+                match &self.kafka {
+                    Some(kafka) => kafka.publish(device, None),
+                    None => drop(self.changed.insert(device)),
                 }
             }
         }
@@ -331,6 +354,7 @@ impl Hub {
                 self.homes.retain(|_, connection| !connection.is_closed());
             }
             Input::Post(value) => {
+                self.unstored.extend(former::command_line(now.utc, &value).map(|line| ("commands", line)));
                 let arrived = Arrived { partition: 0, offset: self.next_offset, timestamp: now.utc, value };
                 self.next_offset += 1;
                 self.home.on_record(arrived, &sessions.table(), now);
@@ -347,6 +371,8 @@ impl Hub {
                     if let Some(kafka) = &self.kafka {
                         let record = gateway.sessions.table().record(&device).cloned();
                         kafka.publish(device, record);
+                    } else {
+                        self.changed.insert(device);
                     }
                 }
                 Act::Close(_, session) => gateway.sessions.replaced(session),
@@ -400,6 +426,8 @@ impl Hub {
         let address = self.gateway.sessions.table().address(to).cloned();
         match (&mut self.peers, address) {
             (Some(peers), Some(address)) => peers.send(to, &address, message),
+            // alone, it can only be an earlier life
+            (None, _) => drop(self.inputs.send(Input::PeerLost(to.clone()))),
             _ => drop(self.inputs.send(Input::PeerDown(to.clone()))),
         }
     }
@@ -514,7 +542,7 @@ impl Hub {
             Some(kafka) => kafka.write(Wish { batch, gateway: self.me.gateway.clone() }),
             None => {
                 for answer in &batch.answers {
-                    self.unstored.push_back(record::write(answer, &self.me.gateway).value);
+                    self.unstored.push_back(("outcomes", record::write(answer, &self.me.gateway).value));
                 }
                 self.store_rest();
                 self.settled(batch, true);
@@ -522,14 +550,19 @@ impl Hub {
         }
     }
 
-    /// Without Kafka the journal has the answers.
+    /// Without Kafka the journal has all of it.
     fn store_rest(&mut self) {
-        while let Some(value) = self.unstored.front() {
-            if self.gateway.sink.note("outcomes", value).is_err() {
+        while let Some((topic, value)) = self.unstored.front() {
+            if self.gateway.sink.note(topic, value).is_err() {
                 return; // the tick tries again
             }
             self.unstored.pop_front();
         }
+        if self.changed.is_empty() {
+            return;
+        }
+        let (table, sink) = (self.gateway.sessions.table(), &self.gateway.sink);
+        self.changed.retain(|device| sink.note("sessions", &former::session_line(device, table.record(device))).is_err());
     }
 
     fn settled(&mut self, batch: Batch, written: bool) {

@@ -8,6 +8,7 @@
 //! `home`, `holder` and `table` decide, and are pure; `simulation` runs exactly these. The [`hub`] is the one task in which they
 //! live; `kafka` and `peer` bring it what happens and do what it wants done.
 
+mod former;
 mod holder;
 mod home;
 pub(crate) mod hub;
@@ -18,6 +19,7 @@ mod record;
 pub(crate) mod table;
 mod target;
 
+pub(crate) use former::Former;
 pub(crate) use hub::{Input, start};
 
 #[cfg(test)]

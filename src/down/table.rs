@@ -359,7 +359,7 @@ impl Table {
         let Some(entry) = self.devices.get(device) else { return Vec::new() };
         let record = &entry.record;
         let mut all = Vec::new();
-        if record.state == State::Connected || record.since >= since {
+        if record.epoch > 0 && (record.state == State::Connected || record.since >= since) {
             all.push(record.instance());
         }
         for (instance, until) in &entry.before {
@@ -390,7 +390,8 @@ impl Table {
         match self.devices.get_mut(device) {
             Some(entry) => {
                 let (old, until) = (entry.record.instance(), record.since);
-                if old != instance {
+                // epoch 0: what a home keeps of a device that was never seen
+                if old != instance && entry.record.epoch > 0 {
                     entry.before.retain(|(other, at)| *other != old && *at >= until.plus_millis(-HISTORY_MS));
                     entry.before.push((old, until));
                 }
@@ -528,6 +529,16 @@ mod tests {
         // as JSON and back
         let text = serde_json::to_string(a.record(&device()).unwrap()).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), *a.record(&device()).unwrap());
+    }
+
+    #[test]
+    fn a_device_that_nobody_ever_held_exposes_nobody() {
+        let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
+        assert!(a.keep_away(&device(), now(5), |_| true, &mut acts));
+        b.on_record(&device(), a.record(&device()).cloned(), now(6), &mut acts);
+        assert_eq!(b.exposure(&device(), now(0).utc), []);
+        b.sign_on(&device(), &arrival(1), now(7), &mut acts);
+        assert_eq!(b.exposure(&device(), now(0).utc), [instance("b")]);
     }
 
     #[test]

@@ -123,6 +123,9 @@ pub(crate) trait Reports: Send + 'static {
     fn recovered(&mut self);
 }
 
+/// Who hears of each record that is there when a journal is opened, by topic and value, in order.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(&str, &[u8]);
+
 /// Why an append was refused. Nothing of the record is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -248,14 +251,27 @@ impl Journal {
     /// # Errors
     /// Options that contradict each other, a directory that another process writes to, or that cannot be read or written.
     pub(crate) fn open(options: Options, reports: Box<dyn Reports>) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(Box::new(OsDisk), options, reports)
+        Self::open_telling(options, reports, &mut |_, _| {})
     }
 
-    fn open_on(disk: Box<dyn Disk>, options: Options, reports: Box<dyn Reports>) -> Result<(Self, Recovery), OpenError> {
+    /// The same, and tell what is there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_telling(options: Options, reports: Box<dyn Reports>, tell: Tell<'_>) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(Box::new(OsDisk), options, reports, tell)
+    }
+
+    fn open_on(
+        disk: Box<dyn Disk>,
+        options: Options,
+        reports: Box<dyn Reports>,
+        tell: Tell<'_>,
+    ) -> Result<(Self, Recovery), OpenError> {
         options.check()?;
         disk::make_directory(&options.path)?;
         let lock = disk::lock(&options.path)?;
-        let (recovery, segments) = recover::recover(&options.path)?;
+        let (recovery, segments) = recover::recover(&options.path, tell)?;
         let store = Store::new(disk, &options, segments);
         let queue = Arc::new(Queue::new(options.queue_bytes, store.figures()));
         let committer = Committer::new(Arc::clone(&queue), store, reports, options.commit_interval, lock);

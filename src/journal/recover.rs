@@ -8,11 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
 use super::disk;
 use super::line::{self, Flaw};
 use super::read::{Lines, Piece};
 use super::store::Segment;
+use super::{OpenError, Tell};
 
 /// Bad lines that are told one by one: enough to see what is wrong, and no log full of them.
 const MAX_BAD_LINES: usize = 100;
@@ -85,20 +85,24 @@ impl Scan {
     }
 }
 
-fn scan(source: impl Read) -> io::Result<Scan> {
+fn scan(source: impl Read, tell: Tell<'_>) -> io::Result<Scan> {
     let mut lines = Lines::new(source);
     let mut scan = Scan::default();
     loop {
         match lines.next()? {
             Piece::Line { offset, line } => match line::parse(lines.bytes(line)) {
-                Ok(_) => scan.records += 1,
+                Ok((topic, value)) => {
+                    scan.records += 1;
+                    tell(topic, value);
+                }
                 Err(flaw) => scan.flaw(offset, flaw),
             },
             Piece::Overlong { offset } => scan.flaw(offset, Flaw::Overlong),
             Piece::Rest { offset, end, .. } if offset == end => return Ok(scan),
             Piece::Rest { offset, line, .. } => {
-                if line::parse(lines.bytes(line)).is_ok() {
+                if let Ok((topic, value)) = line::parse(lines.bytes(line)) {
                     scan.records += 1;
+                    tell(topic, value);
                     scan.tail = Tail::Whole;
                 } else {
                     scan.tail = Tail::Torn(offset);
@@ -109,8 +113,8 @@ fn scan(source: impl Read) -> io::Result<Scan> {
     }
 }
 
-/// Look at every segment of a locked journal, and cut a torn last line.
-pub(super) fn recover(directory: &Path) -> Result<(Recovery, Vec<Segment>), OpenError> {
+/// Look at every segment of a locked journal, tell each record, and cut a torn last line.
+pub(super) fn recover(directory: &Path, tell: Tell<'_>) -> Result<(Recovery, Vec<Segment>), OpenError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
         move |error| OpenError::Io { action, path, error }
@@ -120,10 +124,10 @@ pub(super) fn recover(directory: &Path) -> Result<(Recovery, Vec<Segment>), Open
     let mut segments = Vec::with_capacity(numbers.len());
     for (at, number) in numbers.iter().copied().enumerate() {
         let path = disk::segment_path(directory, number);
-        let read = || -> io::Result<_> {
+        let mut read = || -> io::Result<_> {
             let file = File::open(&path)?;
             let metadata = file.metadata()?;
-            Ok((scan(file)?, metadata))
+            Ok((scan(file, tell)?, metadata))
         };
         let (mut scan, metadata) = read().map_err(failed("read the journal segment", &path))?;
         let mut bytes = metadata.len();
@@ -186,7 +190,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = disk::segment_path(root.path(), 1);
         fs::write(&path, bytes).unwrap();
-        let (recovery, segments) = recover(root.path()).unwrap();
+        let (recovery, segments) = recover(root.path(), &mut |_, _| {}).unwrap();
         let left = fs::read(path).unwrap();
         assert_eq!((segments.len(), segments[0].bytes, recovery.bytes), (1, left.len() as u64, left.len() as u64));
         assert_eq!(recovery.records, segments[0].records);
@@ -237,7 +241,7 @@ mod tests {
         for number in [3, 7] {
             fs::write(disk::segment_path(root.path(), number), torn).unwrap();
         }
-        let (recovery, segments) = recover(root.path()).unwrap();
+        let (recovery, segments) = recover(root.path(), &mut |_, _| {}).unwrap();
         assert_eq!(fs::read(disk::segment_path(root.path(), 3)).unwrap(), torn);
         assert_eq!(fs::read(disk::segment_path(root.path(), 7)).unwrap(), lines(&["1"]));
         assert_eq!(recovery.bad, [BadLine { file: disk::segment_path(root.path(), 3), offset: 18, flaw: Flaw::Torn }]);
@@ -250,7 +254,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(disk::segment_path(root.path(), 1), lines(&["1", "2"])).unwrap();
         fs::write(disk::segment_path(root.path(), 2), "").unwrap();
-        let (recovery, _) = recover(root.path()).unwrap();
+        let (recovery, _) = recover(root.path(), &mut |_, _| {}).unwrap();
         assert_eq!((recovery.segments, recovery.records, recovery.bad_lines, recovery.cut), (2, 2, 0, None));
     }
 

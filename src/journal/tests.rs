@@ -185,7 +185,7 @@ impl Bench {
         change(&mut options);
         let (faults, heard) = (Faults::default(), Arc::default());
         let ear = Ear { heard: Arc::clone(&heard), directory: root.path().to_owned(), check };
-        let (journal, _) = Journal::open_on(Box::new(FaultyDisk(faults.clone())), options, Box::new(ear)).unwrap();
+        let (journal, _) = Journal::open_on(Box::new(FaultyDisk(faults.clone())), options, Box::new(ear), &mut |_, _| {}).unwrap();
         Self { root, faults, heard, journal }
     }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::{Full, Sink, Status, Waiters};
-use crate::journal::{Journal, OpenError, Options, Refused, Reports};
+use crate::journal::{Journal, OpenError, Options, Refused, Reports, Tell};
 use crate::ledger::Ledger;
 use crate::receipts::{Receipts, Token};
 use crate::record::Record;
@@ -28,14 +28,14 @@ struct State {
 }
 
 impl JournalSink {
-    /// Open the journal, telling what its recovery found.
+    /// Open the journal, telling what its recovery found and `tell` what is there.
     ///
     /// # Errors
     /// If the directory cannot be used.
-    pub(crate) fn open(options: Options, receipts: Arc<Receipts>, ledger: Arc<Ledger>) -> Result<Self, OpenError> {
+    pub(crate) fn open(options: Options, receipts: Arc<Receipts>, ledger: Arc<Ledger>, tell: Tell<'_>) -> Result<Self, OpenError> {
         let state = Arc::new(State { receipts, ledger, waiters: Waiters::default(), trouble: Mutex::default() });
         let path = options.path.clone();
-        let (journal, recovery) = Journal::open(options, Box::new(Hears(Arc::clone(&state))))?;
+        let (journal, recovery) = Journal::open_telling(options, Box::new(Hears(Arc::clone(&state))), tell)?;
         info!(path = %path.display(), segments = recovery.segments, bytes = recovery.bytes, records = recovery.records, "journal open");
         if let Some(cut) = &recovery.cut {
             info!(

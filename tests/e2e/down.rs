@@ -9,8 +9,9 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::harness::device::{Device, Line};
-use crate::harness::gateway::{Gateway, Setup, journal_events, navgate};
+use crate::harness::gateway::{Gateway, Setup, http_with, journal_events, journal_records, navgate};
 use crate::harness::kafka::{Reader, Record, shared};
+use crate::harness::taxi::{Taxi, Until};
 use crate::harness::{PATIENCE, unique, until};
 
 struct Backend {
@@ -192,4 +193,54 @@ fn without_kafka_commands_come_by_http_and_outcomes_go_to_the_journal() {
     let _ = journal_events(directory.path());
     let (_, all, _) = navgate(&["events", "--all", &directory.path().to_string_lossy()]);
     assert_eq!(all.lines().filter(|l| l.contains("\"type\":\"outcome\"")).count(), 2, "{all}");
+}
+
+/// What is open and what is known of devices outlives a crash without Kafka, too.
+#[test]
+fn without_kafka_a_killed_gateway_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut gateway = Setup::journal("gw-1", directory.path()).listen("jt808").start();
+    let taxi = |gateway: &Gateway, n| Taxi::new("jt808", n, gateway.address("jt808"), Until::Receipted);
+    let (mut here, mut absent) = (taxi(&gateway, 970), taxi(&gateway, 971));
+    here.sign_on();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let deadline = protocols::time::Timestamp::from_millis(now + 120_000);
+    let post = |gateway: &Gateway, device: &str, id: &str, kind: &str, content: Value| {
+        let body = json!({"id": id, "deadline": deadline, "kind": kind, kind: content}).to_string();
+        let (status, said) = http_with(gateway.admin(), "POST", &format!("/devices/{device}/commands"), &body).unwrap();
+        assert_eq!(status, 202, "{id}: {said}");
+    };
+    let refused = json!({"driver_id": "D1", "authorized": false, "reason": "licence"});
+    let order = json!({"order_id": "7", "won": true, "type": "immediate", "pickup": {"address": "Stand 7."}});
+    post(&gateway, &here.id, "shown", "text", json!({"text": "hello"}));
+    post(&gateway, &here.id, "assigned", "order_assign", order);
+    post(&gateway, &absent.id, "waiting", "text", json!({"text": "hello"}));
+    post(&gateway, &absent.id, "driver", "driver_authorization", refused.clone());
+    // nobody looks at the screen: what is written is not answered
+    let told = |id: &str, kind: &str| {
+        let all = journal_records(directory.path(), "outcomes");
+        all.into_iter().map(|mut v| v[kind].take()).find(|v| v["command_id"] == *id)
+    };
+    until("the commands to be on their way", || told("shown", "progress").and(told("assigned", "progress")));
+    until("the driver to be known", || told("driver", "outcome"));
+    gateway.kill();
+    gateway.restart();
+    // an id that was seen before the crash is known
+    post(&gateway, &absent.id, "driver", "driver_authorization", refused);
+    let outcome = |id: &str, taxi: &mut Taxi| {
+        until("an outcome", || {
+            taxi.look();
+            told(id, "outcome")
+        })
+    };
+    assert_eq!(outcome("waiting", &mut absent)["result"], "acknowledged");
+    assert_eq!(absent.texts, 1);
+    let driver = &gateway.known(&absent.id)["session"]["driver"];
+    assert_eq!((&driver["driver_id"], &driver["authorized"]), (&json!("D1"), &json!(false)));
+    let assigned = outcome("assigned", &mut here);
+    assert_eq!((&assigned["result"], &assigned["attempts"]), (&json!("acknowledged"), &json!(2)));
+    let shown = outcome("shown", &mut here);
+    assert_eq!((&shown["result"], &shown["reason"]), (&json!("unanswered"), &json!("instance_lost")));
+    let all = journal_records(directory.path(), "outcomes");
+    assert_eq!(all.iter().filter(|v| v["type"] == "outcome").count(), 4, "{all:?}");
 }
