@@ -21,12 +21,13 @@ use super::holder::{Holder, Known, Taken};
 use super::home::{AnswerBody, Arrived, Batch, Effect, Finished, Home};
 use super::kafka::{Kafka, Wish};
 use super::owner::{Errand, HomeId, InstanceId, Report, Undelivered};
-use super::peer::{Message, Peers};
+use super::peer::{Message, Peers, Security};
 use super::record;
 use super::table::{Act, Record};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::tls::Files;
 
 /// How often time is looked at: deadlines are whole tens of milliseconds to nobody.
 const TICK: Duration = Duration::from_millis(20);
@@ -141,7 +142,7 @@ impl Handle {
 /// Start it.
 ///
 /// # Errors
-/// A property that librdkafka does not know or take.
+/// A property that librdkafka does not know or take, or files for TLS that cannot be used.
 pub(crate) async fn start(
     config: &Config,
     me: InstanceId,
@@ -161,7 +162,13 @@ pub(crate) async fn start(
         Some(_) => Some(Kafka::start(&config.kafka, &gateway.id, inputs.clone(), Arc::clone(&load), inner.clone())?),
         None => None,
     };
-    let peers = peer.map(|listener| Peers::start(listener, me.clone(), secrets, inputs.clone(), inner.clone()));
+    let peers = match peer {
+        Some(listener) => {
+            let security = Files::of(&config.peer).and_then(|files| Security::new(secrets, files)).map_err(|r| r.to_string())?;
+            Some(Peers::start(listener, me.clone(), security, inputs.clone(), inner.clone()))
+        }
+        None => None,
+    };
     let embedded = kafka.is_none();
     // alone there is nothing to read
     let (sessions_known, known) = watch::channel(embedded);
