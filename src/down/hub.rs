@@ -9,7 +9,7 @@ use protocols::command::CommandId;
 use protocols::desk::{DeviceState, DriverNow};
 use protocols::identity::{DeviceId, SessionId};
 use protocols::outcome::Outcome;
-use protocols::time::Timestamp;
+use protocols::time::{Now, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -35,6 +35,10 @@ const TICK: Duration = Duration::from_millis(20);
 const BATCH: usize = 500;
 /// How often offsets that moved without an outcome are committed.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often the records of devices that nobody holds are looked through: they change after minutes or weeks.
+const TIDY: Duration = Duration::from_secs(60);
+/// An instance that has been out of reach for so long does not come back with its connections: its devices are away.
+const GONE: Duration = Duration::from_secs(600);
 /// At the end, for the last answers to be written.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Outcomes shown for a device.
@@ -53,8 +57,10 @@ pub(crate) enum Input {
     Session(DeviceId, Option<Record>),
     /// The sessions topic was read to its end.
     SessionsLoaded,
-    /// A session record of ours stands in the topic.
-    Published(DeviceId, SessionId),
+    /// A session record of ours stands in the topic, in this revision.
+    Published(DeviceId, SessionId, u64),
+    /// The commands topic has so many partitions.
+    Spread(u32),
     /// A partition of commands is ours.
     Assigned(i32, i64, i64),
     /// It is no more. The group waits for the answer.
@@ -186,6 +192,7 @@ pub(crate) async fn start(
         confirm: false,
         confirming: false,
         swept: Duration::ZERO,
+        tidied: Duration::ZERO,
         load,
         answers: answers.clone(),
         recent: (HashMap::new(), VecDeque::new()),
@@ -196,6 +203,7 @@ pub(crate) async fn start(
     };
     if embedded {
         let now = clock::now();
+        hub.home.on_spread(1);
         hub.home.on_assigned(0, 0, 0, now);
         let _ = inputs.send(Input::OutcomesRead(0, HashSet::new()));
     }
@@ -218,6 +226,7 @@ struct Hub {
     confirm: bool,
     confirming: bool,
     swept: Duration,
+    tidied: Duration,
     load: Arc<AtomicUsize>,
     answers: broadcast::Sender<Arc<str>>,
     recent: (HashMap<DeviceId, VecDeque<Outcome>>, VecDeque<DeviceId>),
@@ -272,16 +281,29 @@ impl Hub {
         self.load.store(self.home.open() + self.home.unwritten(), Ordering::Relaxed);
         if now.uptime >= self.swept + SWEEP {
             self.swept = now.uptime;
-            let before = now.utc.plus_millis(-i64::try_from(self.forget_after.as_millis()).unwrap_or(i64::MAX));
-            let ours = self.me.gateway.clone();
+        }
+        if now.uptime >= self.tidied + TIDY {
+            self.tidied = now.uptime;
+            self.tidy(now);
+        }
+    }
+
+    /// Look after the records of devices that nobody holds.
+    fn tidy(&mut self, now: Now) {
+        let before = now.utc.plus_millis(-i64::try_from(self.forget_after.as_millis()).unwrap_or(i64::MAX));
+        let mut acts = Vec::new();
+        {
             let table = &mut self.gateway.sessions.table();
-            let named: HashSet<DeviceId> = table.away_of(&ours).cloned().collect();
-            for device in table.forget(before, |device| named.contains(device)) {
+            for (device, instance) in self.home.orphans(GONE, table, now) {
+                table.orphaned(&device, &instance, now, &mut acts);
+            }
+            for device in table.forget(before, |device| self.home.keeps(device)) {
                 if let Some(kafka) = &self.kafka {
                     kafka.publish(device, None);
                 }
             }
         }
+        self.acts(acts);
     }
 
     fn take(&mut self, input: Input) {
@@ -301,11 +323,13 @@ impl Hub {
                 self.acts(acts);
                 self.sessions_known.send_replace(true);
             }
-            Input::Published(device, session) => {
+            Input::Published(device, session, revision) => {
                 let mut acts = Vec::new();
                 sessions.table().published(&device, session, &mut acts);
+                sessions.published(&device, session, revision);
                 self.acts(acts);
             }
+            Input::Spread(partitions) => self.home.on_spread(partitions),
             Input::Assigned(partition, start, boundary) => self.home.on_assigned(partition, start, boundary, now),
             Input::Revoked(partitions, done) => {
                 partitions.into_iter().for_each(|p| self.home.on_revoked(p));
@@ -442,8 +466,9 @@ impl Hub {
 
     /// A connection of ours reports.
     fn on_report(&mut self, report: Report) {
-        let report = self.holder.on_report(report, clock::uptime());
-        self.route(report);
+        for report in self.holder.on_report(report, clock::uptime()) {
+            self.route(report);
+        }
     }
 
     fn route(&mut self, report: Report) {
