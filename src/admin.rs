@@ -3,7 +3,7 @@
 //! | endpoint | says |
 //! |---|---|
 //! | `GET /live` | 200 while the process runs |
-//! | `GET /ready` | 200 while sessions are served, also while draining or without Kafka; the state is in the body |
+//! | `GET /ready` | 200 while sessions are served, also while draining or without Kafka; 503 before, in the first seconds after the start, while it reads what devices have open; the state is in the body |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /sessions?device=PREFIX&limit=N` | connected devices |
 //! | `GET /devices/ID` | its session on whichever instance, its open commands and last outcomes as far as known here |
@@ -105,13 +105,14 @@ fn same(a: &str, b: &str) -> bool {
 async fn ready(State(admin): State<Admin>) -> Response {
     let sink = admin.gateway.sink.status();
     let draining = admin.gateway.draining.load(Ordering::Relaxed);
+    let serving = admin.gateway.serving.load(Ordering::Relaxed);
     let body = json!({
-        "state": if draining { "draining" } else if !sink.healthy { "holding" } else if sink.mode == "live" { "running" } else { "spooling" },
+        "state": if draining { "draining" } else if !serving { "starting" } else if !sink.healthy { "holding" } else if sink.mode == "live" { "running" } else { "spooling" },
         "gateway": admin.gateway.id,
         "connections": admin.gateway.sessions.open(),
         "sink": sink,
     });
-    Json(body).into_response()
+    (if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -1,7 +1,8 @@
 //! What HAProxy's agent check asks: one line a connection, `up ready` or `drain`, nothing else (design, section 8).
 //!
 //! `drain` leaves existing sessions alone and brings no new ones. Anything like `down` or `maint` would end every session at
-//! once where HAProxy is told to shut sessions of a server that is down.
+//! once where HAProxy is told to shut sessions of a server that is down. Before devices are accepted nothing is answered, which
+//! HAProxy takes for no news.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -41,6 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) access: Access,
     /// Metrics that are counted as things happen.
     pub(crate) telemetry: Telemetry,
+    /// Whether connections are accepted yet, or were.
+    pub(crate) serving: AtomicBool,
     /// Whether this instance is on its way out.
     pub(crate) draining: AtomicBool,
     /// Connections that hold a permit; see [`Limits::connections`].

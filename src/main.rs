@@ -28,6 +28,7 @@ mod serve;
 mod sessions;
 mod sink;
 mod telemetry;
+mod tls;
 
 use std::io;
 use std::process::ExitCode;

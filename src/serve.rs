@@ -136,6 +136,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
             UnknownDevices::Allowlist => Access::Allowlist(config.security.devices.clone()),
         },
         telemetry,
+        serving: AtomicBool::new(false),
         draining: AtomicBool::new(false),
         accepted: AtomicUsize::new(0),
     });
@@ -146,18 +147,17 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     let hub = CancellationToken::new();
     let (down, hub_running) =
         down::start(&config, me, Arc::clone(&gateway), reported, peer, former, hub.clone()).await.map_err(StartError)?;
+    let open = CancellationToken::new();
+    tokio::spawn(open_when_known(down.clone(), Arc::clone(&gateway), listeners.clone(), open.clone()));
     let mut listening = Vec::new();
     for (port, socket) in bound {
         let address = local(&socket)?;
         eprintln!("listening protocol={} address={address}", port.label());
         listening.push((port.label(), address));
         let serving = listener::serve(socket, Arc::clone(&gateway), Arc::new(port), listeners.clone());
-        let (down, stop) = (down.clone(), listeners.clone());
+        let open = open.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                _ = tokio::time::timeout(SESSIONS, down.sessions_known()) => {}
-                () = stop.cancelled() => {}
-            }
+            open.cancelled().await;
             serving.await;
         });
     }
@@ -171,7 +171,12 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     };
     tokio::spawn(admin::serve(admin, endpoints, services.clone()));
     eprintln!("listening agent address={}", local(&agent)?);
-    tokio::spawn(agent::serve(agent, Arc::clone(&gateway), services.clone()));
+    let answering = agent::serve(agent, Arc::clone(&gateway), services.clone());
+    tokio::spawn(async move {
+        // `up` would not be true before
+        open.cancelled().await;
+        answering.await;
+    });
     tokio::spawn(upkeep(Arc::clone(&gateway), services.clone()));
     Ok(Running { gateway, listening, config, listeners, services, drain, down, hub, hub_running })
 }
@@ -270,6 +275,18 @@ pub(crate) fn journal_options(config: &Config) -> journal::Options {
         commit_interval: config.journal.commit_interval_ms.get(),
         ..journal::Options::new(&config.journal.path)
     }
+}
+
+/// Cancels `open` when devices may come, or need not come any more.
+async fn open_when_known(down: down::hub::Handle, gateway: Arc<Gateway>, stop: CancellationToken, open: CancellationToken) {
+    tokio::select! {
+        known = tokio::time::timeout(SESSIONS, down.sessions_known()) => if known.is_err() {
+            warn!("Kafka has not told in {SESSIONS:?} which orders and drivers devices have; they are served without");
+        },
+        () = stop.cancelled() => {}
+    }
+    gateway.serving.store(true, Ordering::Relaxed);
+    open.cancel();
 }
 
 async fn upkeep(gateway: Arc<Gateway>, stop: CancellationToken) {

@@ -51,7 +51,7 @@ impl Control {
     /// Ask the connection to close; the first reason stays.
     pub(crate) fn close(&self, order: Order) {
         let _ = self.order.compare_exchange(0, order as u8, Ordering::AcqRel, Ordering::Acquire);
-        self.waker.wake();
+        self.wake();
     }
 
     /// What was asked.
@@ -69,8 +69,13 @@ impl Control {
     /// As [`Mailbox::push`].
     pub(crate) fn deliver(&self, errand: Errand) -> Result<(), (Errand, Undelivered)> {
         self.mailbox.push(errand)?;
-        self.waker.wake();
+        self.wake();
         Ok(())
+    }
+
+    /// Have the connection look at what has changed for it.
+    fn wake(&self) {
+        self.waker.wake();
     }
 
     /// Be woken by [`Control::close`] and [`Control::deliver`].
@@ -96,6 +101,8 @@ pub(crate) struct Connected {
     pub(crate) last_received: AtomicU64,
     /// To reach the connection.
     pub(crate) control: Arc<Control>,
+    /// The revision of its record that stands in the topic; 0: none yet.
+    pub(crate) in_topic: AtomicU64,
 }
 
 /// One line of `/sessions`.
@@ -201,6 +208,7 @@ impl Sessions {
             since: claim.utc,
             last_received: AtomicU64::new(wall),
             control: Arc::clone(claim.control),
+            in_topic: AtomicU64::new(0),
         });
         match self.devices.entry(claim.device.clone()) {
             Entry::Vacant(entry) => {
@@ -222,11 +230,20 @@ impl Sessions {
     }
 
     /// What the session of a device says the next one must know. Of a session that is not the newest it counts no more.
-    pub(crate) fn keep(&self, connected: &Connected, device: Option<&DeviceId>, state: Option<DeviceState>) {
-        let Some(device) = device else { return };
+    /// As [`Table::keep`].
+    pub(crate) fn keep(&self, connected: &Connected, device: Option<&DeviceId>, state: Option<DeviceState>) -> Option<u64> {
         let mut acts = Vec::new();
-        self.table.lock().keep(device, connected.session, state.unwrap_or_default(), &mut acts);
+        let revision = self.table.lock().keep(device?, connected.session, state.unwrap_or_default(), &mut acts);
         self.act(acts);
+        revision
+    }
+
+    /// This revision of a session's record stands in the topic.
+    pub(crate) fn published(&self, device: &DeviceId, session: SessionId, revision: u64) {
+        if let Some(here) = self.devices.get(device).filter(|here| here.session == session) {
+            here.in_topic.fetch_max(revision, Ordering::AcqRel);
+            here.control.wake();
+        }
     }
 
     /// What the last session of a device left.

@@ -97,6 +97,9 @@ pub enum News {
         deadline: Duration,
         /// One or more whole frames.
         frames: Vec<u8>,
+        /// They tell the device of an order that [`Session::state`] has only now: its answer may come over another connection,
+        /// so that state is to be where the next session finds it before the first byte goes out.
+        introduces: bool,
     },
     /// Do not write them, if nothing of them was written yet.
     Withdraw(Ticket),

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::Config;
 use super::reader::{Findings, suggest};
 use super::sections::{AUTO, Listener};
 use super::value::{OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
+use super::{Config, files};
+use crate::tls::Files;
 
 /// Shorter ones can be guessed; `openssl rand -hex 16` gives 32 characters.
 const MIN_SECRET_BYTES: usize = 16;
@@ -70,6 +71,7 @@ pub(super) fn check(config: &Config, known: &Known, findings: &mut Findings) {
     check_sink(config, findings);
     check_security(config, findings);
     check_endpoints(config, findings);
+    check_memory(config, findings);
     check_profiles(config, known, findings);
 }
 
@@ -262,6 +264,22 @@ fn check_endpoints(config: &Config, findings: &mut Findings) {
             findings.doubtful("peer.address", "only instances on this machine can hand commands over", fix);
         }
         _ => {}
+    }
+    if let Some(path) = peer.key_file.as_deref().filter(|path| files::open_to_all(path)) {
+        findings.doubtful("peer.key_file", files::OPEN_TO_ALL, files::close(path));
+    }
+    match Files::of(peer).and_then(|files| files.map_or(Ok(None), |files| files.load().map(|(_, remark)| remark))) {
+        Ok(Some(remark)) => findings.doubtful(remark.key, remark.what, remark.fix),
+        Ok(None) => {}
+        Err(remark) => findings.wrong(remark.key, remark.what, remark.fix),
+    }
+}
+
+/// Who had a device is known from its record.
+fn check_memory(config: &Config, findings: &mut Findings) {
+    if config.sessions.forget_after_s <= config.commands.max_deadline_s {
+        let what = "where a device was would be forgotten while commands for it are still open";
+        findings.wrong("sessions.forget_after_s", what, "let it be longer than commands.max_deadline_s");
     }
 }
 

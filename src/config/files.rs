@@ -54,10 +54,17 @@ pub(super) fn take_in(config: &mut Config, findings: &mut Findings) {
     }
 }
 
+/// What is said of a secret that is none.
+pub(super) const OPEN_TO_ALL: &str = "every user of this machine can read this file";
+
+/// What to do about that.
+pub(super) fn close(path: &Path) -> String {
+    format!("chmod 600 {}, or 640 with a group of its own", path.display())
+}
+
 fn secrets(path: &Path, key: &str, findings: &mut Findings) -> Vec<Secret> {
     if open_to_all(path) {
-        let fix = format!("chmod 600 {}, or 640 with a group of its own", path.display());
-        findings.doubtful(key, "every user of this machine can read this file", fix);
+        findings.doubtful(key, OPEN_TO_ALL, close(path));
     }
     match lines(path, MAX_SECRET_BYTES) {
         Ok(lines) if lines.is_empty() => findings.wrong(key, "there is no secret in it", "write one a line"),
@@ -82,12 +89,12 @@ fn lines(path: &Path, max_bytes: u64) -> Result<Vec<(usize, String)>, String> {
 }
 
 #[cfg(unix)]
-fn open_to_all(path: &Path) -> bool {
+pub(super) fn open_to_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(not(unix))]
-fn open_to_all(_: &Path) -> bool {
+pub(super) fn open_to_all(_: &Path) -> bool {
     false
 }

@@ -175,6 +175,12 @@ section! {
         address: SocketAddr = loopback(9901);
         /// `host:port` at which they reach it; absent: the address.
         advertise: Option<String> = None;
+        /// For TLS: what this instance shows to others.
+        certificate_file: Option<PathBuf> = None;
+        /// The key of that.
+        key_file: Option<PathBuf> = None;
+        /// Whose certificates it believes.
+        ca_file: Option<PathBuf> = None;
     }
 
     /// `[commands]`: from the backend to devices.

@@ -138,7 +138,8 @@ fn the_deployed_file_has_every_key_and_no_other() {
     let mut profile: Vec<_> = profile.as_object().unwrap().keys().cloned().collect();
     profile.push("time_zone".to_owned()); // not serialised where it is absent
     assert_eq!(sorted(&keys_of(&whole, "profile")), sorted(&profile), "[[profile]]");
-    let known = ["id", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise", "path"];
+    let known = ["id", "idle_s", "devices_file", "secrets_file", "token", "token_file", "advertise"];
+    let known = [&known[..], &["certificate_file", "key_file", "ca_file", "path"]].concat();
     assert_eq!(optional, known, "only what has no default of its own may be commented out");
     // and each of them would be accepted as it is written there
     let (_, findings) = read("config.toml".to_owned(), &whole, []).unwrap();
@@ -387,6 +388,24 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+#[test]
+fn files_for_tls_are_read_and_looked_at() {
+    let folder = Folder::new("tls");
+    let ca = folder.file("ca.pem", "no certificate", 0o644);
+    let key = folder.file("peer.key", "no key", 0o644);
+    let one = refuses(&format!("{LISTENER}{SECRETS}[peer]\nca_file = '{ca}'\n"), &[]);
+    assert!(one[0].contains("peer.certificate_file: it is missing"), "{one:?}");
+    let keys = format!("certificate_file = '{ca}'\nkey_file = '{key}'\nca_file = '{ca}'\n");
+    let all = refuses(&format!("{LISTENER}{SECRETS}[peer]\n{keys}"), &[]);
+    assert!(all[0].contains("peer.certificate_file: `") && all[0].contains("holds no certificate"), "{all:?}");
+}
+
+#[test]
+fn a_device_is_remembered_for_longer_than_its_commands_are_open() {
+    let text = format!("{LISTENER}{SECRETS}[commands]\nmax_deadline_s = 7200\n[sessions]\nforget_after_s = 7200\n");
+    assert!(refuses(&text, &[])[0].contains("sessions.forget_after_s: where a device was would be forgotten"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, pin::Pin};
@@ -15,7 +16,7 @@ use tokio::io::AsyncWrite;
 use super::{Connection, SCRATCH, Stage};
 use crate::capture::Direction;
 use crate::clock;
-use crate::down::owner::{Answered, HomeId, Report};
+use crate::down::owner::{After, Answered, HomeId, Report};
 
 /// The commands of one connection; there only while there are some.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ struct Pending {
     ticket: Ticket,
     deadline: Duration,
     frames: Vec<u8>,
+    /// What it waits for.
+    after: Option<After>,
 }
 
 impl Connection {
@@ -57,12 +60,14 @@ impl Connection {
 
     /// Act on what a turn told about commands, and on what it says of the device's state.
     pub(super) fn news(&mut self, turn: &mut Turn, now: Now) {
+        let mut revision = self.keep(turn);
         // writing one thing may tell more; the desk is bounded, and each round takes something off it
         while !turn.told.is_empty() {
             for Told { command_id, news } in std::mem::take(&mut turn.told) {
                 match news {
-                    News::Write { ticket, deadline, frames } => {
-                        self.downward.get_or_insert_default().pending.push_back(Pending { ticket, deadline, frames });
+                    News::Write { ticket, deadline, frames, introduces } => {
+                        let after = revision.filter(|_| introduces).map(|revision| After::record(revision, now.uptime));
+                        self.downward.get_or_insert_default().pending.push_back(Pending { ticket, deadline, frames, after });
                     }
                     News::Withdraw(ticket) => {
                         if let Some(down) = &mut self.downward {
@@ -76,15 +81,24 @@ impl Connection {
                 }
             }
             self.write_pending(None, turn, now);
-        }
-        if turn.state_changed
-            && let Some(connected) = &self.connected
-        {
-            self.gateway.sessions.keep(connected, self.session.device_id(), self.session.state());
+            revision = self.keep(turn).or(revision);
         }
         if self.downward.as_ref().is_some_and(|down| down.homes.is_empty() && down.pending.is_empty()) {
             self.downward = None;
         }
+    }
+
+    /// If the device's state has changed, have it published.
+    fn keep(&self, turn: &mut Turn) -> Option<u64> {
+        let connected = self.connected.as_ref().filter(|_| std::mem::take(&mut turn.state_changed))?;
+        self.gateway.sessions.keep(connected, self.session.device_id(), self.session.state())
+    }
+
+    /// Whether the first frame may be begun.
+    fn is_held_back(&self) -> bool {
+        let first = self.downward.as_ref().and_then(|down| down.pending.front()).and_then(|first| first.after);
+        let in_topic = self.connected.as_ref().map_or(0, |c| c.in_topic.load(Ordering::Acquire));
+        first.is_some_and(|after| !after.is_over(in_topic, clock::uptime()))
     }
 
     /// Tell the home. A command that this connection was not given is one whose offer went out over an earlier connection:
@@ -112,7 +126,7 @@ impl Connection {
     /// `cx`: to be woken when the socket takes more.
     fn write_pending(&mut self, mut cx: Option<&mut Context<'_>>, turn: &mut Turn, now: Now) -> bool {
         let mut progress = false;
-        while self.outbox.is_empty() && self.stage == Stage::Open {
+        while self.outbox.is_empty() && self.stage == Stage::Open && !self.is_held_back() {
             let Some(next) = self.downward.as_mut().and_then(|down| down.pending.pop_front()) else { break };
             // the deadline is checked here, at the write itself, and by the clock of this moment
             let moment = clock::uptime();
@@ -161,9 +175,11 @@ impl Connection {
         })
     }
 
-    /// When the first frame that waits for the socket is overdue.
+    /// When the first frame that waits for the socket is overdue, or need not wait for its record any more.
     pub(super) fn downward_due(&self) -> Option<Duration> {
-        self.downward.as_ref()?.pending.iter().map(|p| p.deadline).min()
+        let pending = &self.downward.as_ref()?.pending;
+        let held_back = pending.front().and_then(|first| first.after).filter(|_| self.is_held_back());
+        pending.iter().map(|p| p.deadline).chain(held_back.map(|after| after.until())).min()
     }
 
     /// The connection has ended: whatever nobody looked at goes back.

@@ -21,6 +21,9 @@ const CLAIMED: Duration = Duration::from_secs(2 * 3600);
 /// Errands remembered at once. At 100 commands a second with deadlines of 10 minutes there are 70 000.
 pub(crate) const HELD: usize = 200_000;
 
+/// Homes that hear of one errand at once: that of its record, one before that, and those of copies of it in other partitions.
+const HOMES: usize = 4;
+
 /// What an instance knows about a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,12 +49,23 @@ pub(crate) enum Known {
 #[derive(Debug)]
 struct Held {
     device: DeviceId,
-    home: HomeId,
+    /// Who hears of it, newest last, and whether it has acknowledged the end.
+    homes: Vec<(HomeId, bool)>,
     attempt: u32,
     until: Duration,
     stage: Option<(Stage, Timestamp)>,
     ended: Option<Answered>,
-    acknowledged: bool,
+}
+
+impl Held {
+    /// From now on this home hears of it too, and may have missed what was told before.
+    fn tell(&mut self, home: &HomeId) {
+        self.homes.retain(|(known, _)| known != home);
+        if self.homes.len() >= HOMES {
+            self.homes.remove(0);
+        }
+        self.homes.push((home.clone(), false));
+    }
 }
 
 /// See the module.
@@ -85,8 +99,7 @@ impl Holder {
             return Taken::Stale;
         }
         if let Some(held) = self.held.get_mut(&errand.command.id) {
-            held.home = errand.home.clone();
-            held.acknowledged = false;
+            held.tell(&errand.home);
             // given back, or cut off and worth another try: then it may come again
             let again = match &held.ended {
                 Some(Answered::Returned) => true,
@@ -102,35 +115,32 @@ impl Holder {
     pub(crate) fn delivered(&mut self, errand: &Errand) {
         let id = errand.command.id.clone();
         let until = errand.deadline + REMEMBERED;
-        let held = Held {
-            device: errand.command.device_id.clone(),
-            home: errand.home.clone(),
-            attempt: errand.attempt,
-            until,
-            stage: None,
-            ended: None,
-            acknowledged: false,
-        };
         self.ends.insert((until, id.clone()));
-        if let Some(before) = self.held.insert(id.clone(), held).filter(|before| before.until != until) {
-            self.ends.remove(&(before.until, id));
+        let device = errand.command.device_id.clone();
+        let mut held = Held { device, homes: Vec::new(), attempt: errand.attempt, until, stage: None, ended: None };
+        let before = self.held.remove(&id);
+        if let Some(before) = before {
+            held.homes = before.homes;
+            if before.until != until {
+                self.ends.remove(&(before.until, id.clone()));
+            }
         }
+        held.tell(&errand.home);
+        self.held.insert(id, held);
     }
 
-    /// A connection reports; the report comes back addressed to the home that wants it now. An end that is addressed to whoever
+    /// A connection reports; the report comes back addressed to each home that wants it now. An end that is addressed to whoever
     /// is the home is kept for it: that home may not have a connection to us yet, or may not be known yet.
-    pub(crate) fn on_report(&mut self, mut report: Report, now: Duration) -> Report {
+    pub(crate) fn on_report(&mut self, report: Report, now: Duration) -> Vec<Report> {
         if report.home.is_anyone() && matches!(report.answered, Answered::Outcome(_)) {
             self.keep_for_anyone(&report, now);
         }
-        if let Some(held) = self.held.get_mut(&report.command_id) {
-            match &report.answered {
-                Answered::Stage { stage, at } => held.stage = Some((*stage, *at)),
-                ended => held.ended = Some(ended.clone()),
-            }
-            report.home = held.home.clone();
+        let Some(held) = self.held.get_mut(&report.command_id) else { return vec![report] };
+        match &report.answered {
+            Answered::Stage { stage, at } => held.stage = Some((*stage, *at)),
+            ended => held.ended = Some(ended.clone()),
         }
-        report
+        held.homes.iter().map(|(home, _)| Report { home: home.clone(), ..report.clone() }).collect()
     }
 
     fn keep_for_anyone(&mut self, report: &Report, now: Duration) {
@@ -141,7 +151,7 @@ impl Holder {
         // whoever asked about it before wants to hear
         let home = self.claims.get(id).map_or_else(HomeId::anyone, |(home, _)| home.clone());
         let (device, until) = (report.device_id.clone(), now + CLAIMED);
-        let held = Held { device, home, attempt: 1, until, stage: None, ended: None, acknowledged: false };
+        let held = Held { device, homes: vec![(home, false)], attempt: 1, until, stage: None, ended: None };
         self.ends.insert((until, id.clone()));
         self.held.insert(id.clone(), held);
     }
@@ -150,21 +160,25 @@ impl Holder {
     pub(crate) fn ask(&mut self, home: &HomeId, id: &CommandId, now: Duration) -> Known {
         self.claims.insert(id.clone(), (home.clone(), now + CLAIMED));
         self.held.get_mut(id).map_or(Known::Never, |held| {
-            held.home = home.clone();
+            held.homes.retain(|(home, _)| !home.is_anyone());
+            held.tell(home);
             known(held)
         })
     }
 
     /// The home has heard how it ended.
     pub(crate) fn acknowledged(&mut self, home: &HomeId, id: &CommandId) {
-        if let Some(held) = self.held.get_mut(id).filter(|held| held.home == *home) {
-            held.acknowledged = held.ended.is_some();
+        if let Some(held) = self.held.get_mut(id)
+            && let Some((_, acknowledged)) = held.homes.iter_mut().find(|(known, _)| known == home)
+        {
+            *acknowledged = held.ended.is_some();
         }
     }
 
     /// The ends that a home has not acknowledged; for a connection to it that is new.
     pub(crate) fn unacknowledged(&self, home: &HomeId) -> Vec<Report> {
-        let wanted = |held: &Held| (held.home == *home || held.home.is_anyone()) && !held.acknowledged;
+        let theirs = |(known, done): &(HomeId, bool)| (known == home || known.is_anyone()) && !done;
+        let wanted = |held: &Held| held.homes.iter().any(theirs);
         let open = self.held.iter().filter(|(_, held)| wanted(held));
         let report = |(id, held): (&CommandId, &Held)| {
             let answered = held.ended.clone()?;
@@ -235,14 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn reports_go_to_the_home_that_asked_last() {
+    fn reports_go_to_the_home_that_asked_last_too() {
         let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
         holder.delivered(&errand);
         let new = HomeId { gateway: "gw-2".into(), boot: 9 };
         assert_eq!(holder.ask(&new, &errand.command.id, Duration::ZERO), here(1));
-        let end = holder.on_report(report(&errand, Answered::Returned), Duration::ZERO);
-        assert_eq!(end.home, new);
-        assert_eq!(holder.unacknowledged(&new), [end]);
+        let ends = holder.on_report(report(&errand, Answered::Returned), Duration::ZERO);
+        // the home before may live, and have another record of the same command
+        assert_eq!(ends.iter().map(|end| &end.home).collect::<Vec<_>>(), [&errand.home, &new]);
+        assert_eq!(holder.unacknowledged(&new), ends[1..]);
         holder.acknowledged(&errand.home, &errand.command.id);
         assert_eq!(holder.unacknowledged(&new).len(), 1, "another home cannot acknowledge it");
         holder.acknowledged(&new, &errand.command.id);
@@ -270,14 +285,32 @@ mod tests {
         });
         let late = Report { home: HomeId::anyone(), ..report(&errand, accepted.clone()) };
         let told = holder.on_report(late, Duration::ZERO);
-        assert!(told.home.is_anyone());
-        assert_eq!(holder.unacknowledged(&errand.home), [Report { home: errand.home.clone(), ..told }]);
+        assert!(told.len() == 1 && told[0].home.is_anyone());
+        assert_eq!(holder.unacknowledged(&errand.home), [Report { home: errand.home.clone(), ..told[0].clone() }]);
         let known = Known::Ended { answered: accepted, attempt: 1 };
         assert_eq!(holder.ask(&errand.home, &errand.command.id, Duration::ZERO), known);
         holder.acknowledged(&errand.home, &errand.command.id);
         assert_eq!(holder.unacknowledged(&errand.home), []);
         holder.forget(CLAIMED);
         assert!(holder.held.is_empty() && holder.ends.is_empty());
+    }
+
+    #[test]
+    fn one_errand_from_two_homes_is_delivered_once_and_both_hear_how_it_ends() {
+        let (mut holder, errand) = (Holder::default(), errand("c", "1", "text"));
+        holder.delivered(&errand);
+        let other = Errand { home: HomeId { gateway: "gw-2".into(), boot: 9 }, ..errand.clone() };
+        assert_eq!(holder.take(&other), Taken::Before(here(1)));
+        let ends = holder.on_report(report(&errand, Answered::Returned), Duration::ZERO);
+        assert_eq!(ends.iter().map(|end| &end.home).collect::<Vec<_>>(), [&errand.home, &other.home]);
+        // whichever brings it again, both go on hearing of it
+        assert_eq!(holder.take(&other), Taken::New);
+        holder.delivered(&other);
+        assert_eq!(holder.on_report(report(&errand, Answered::Returned), Duration::ZERO).len(), 2);
+        for n in 0..2 * HOMES as u64 {
+            holder.ask(&HomeId { gateway: "gw-3".into(), boot: n }, &errand.command.id, Duration::ZERO);
+        }
+        assert_eq!(holder.on_report(report(&errand, Answered::Returned), Duration::ZERO).len(), HOMES);
     }
 
     #[test]

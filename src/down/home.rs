@@ -10,6 +10,8 @@
 
 mod arrive;
 mod ending;
+mod keeper;
+mod reports;
 mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -22,7 +24,7 @@ use protocols::identity::DeviceId;
 use protocols::outcome::{Outcome, Place as RecordPlace, Progress, Stage};
 use protocols::time::{Now, Timestamp};
 
-use super::owner::{Answered, Errand, InstanceId, Report, Undelivered};
+use super::owner::{Errand, InstanceId};
 use super::table::{Owner, Table};
 use super::target::repeat_safe;
 
@@ -219,7 +221,8 @@ pub(crate) struct Arrived {
 enum Reach {
     Up,
     DownSince(Duration),
-    Lost,
+    /// Counts as gone, and has been out of reach since then.
+    Lost(Duration),
 }
 
 /// What is counted.
@@ -237,6 +240,8 @@ pub(crate) struct Home {
     me: InstanceId,
     max_deadline: Duration,
     partitions: BTreeMap<i32, Partition>,
+    /// How many of them there are in all; 0: not known yet.
+    spread: u32,
     commands: HashMap<CommandId, Pending>,
     /// In the order of arrival.
     by_device: HashMap<DeviceId, Vec<CommandId>>,
@@ -265,6 +270,7 @@ impl Home {
             me,
             max_deadline,
             partitions: BTreeMap::new(),
+            spread: 0,
             commands: HashMap::new(),
             by_device: HashMap::new(),
             due: BTreeSet::new(),
@@ -412,103 +418,6 @@ impl Home {
         }
     }
 
-    /// The answer to what was written on a connection that is gone may come on the next one. Its instance is asked for it: then
-    /// it knows whom to tell.
-    fn seek(&mut self, id: &CommandId, table: &Table) {
-        if let Some(pending) = self.commands.get(id)
-            && pending.place == Place::Spent
-            && !self.unconfirmed
-            && let Owner::At(of) = table.owner(&pending.command.device_id)
-        {
-            self.asked += 1;
-            self.effects.push(Effect::Ask { of, ids: vec![id.clone()], number: self.asked });
-        }
-    }
-
-    /// An instance has taken an errand, or says why not.
-    pub(crate) fn on_handed(&mut self, id: &CommandId, by: &InstanceId, taken: Result<(), Undelivered>, table: &Table, now: Now) {
-        self.wake(now);
-        let Some(pending) = self.commands.get_mut(id) else { return };
-        let in_doubt = matches!(&pending.place, Place::Doubt(among) if among.contains(by));
-        match taken {
-            Ok(()) if in_doubt => pending.place = Place::At(by.clone()),
-            Err(_) if in_doubt => {
-                if let Place::Doubt(among) = &mut pending.place {
-                    among.retain(|instance| instance != by);
-                    if !among.is_empty() {
-                        return;
-                    }
-                }
-                let again = now.uptime + AGAIN;
-                if pending.superseded {
-                    self.back(id, table, now);
-                } else {
-                    pending.place = Place::Waiting;
-                    if again < pending.deadline {
-                        self.due.insert((again, id.clone()));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// An owner reports.
-    pub(crate) fn on_report(&mut self, from: &InstanceId, report: Report, table: &Table, now: Now) {
-        self.wake(now);
-        let Report { command_id: id, answered, .. } = report;
-        if let Answered::Stage { stage, at } = answered {
-            self.on_stage(&id, stage, at);
-            return;
-        }
-        self.effects.push(Effect::Acknowledge { to: from.clone(), id: id.clone() });
-        self.on_ended(&id, from, answered, table, now);
-    }
-
-    fn on_ended(&mut self, id: &CommandId, from: &InstanceId, answered: Answered, table: &Table, now: Now) {
-        let Some(pending) = self.commands.get_mut(id) else { return };
-        let theirs = match &pending.place {
-            Place::At(instance) => instance == from,
-            Place::Doubt(among) => among.contains(from),
-            Place::Recovering => true,
-            Place::Waiting | Place::Spent => false,
-        };
-        match answered {
-            Answered::Stage { .. } => {}
-            // the first end that is known counts, whoever tells it
-            Answered::Outcome(outcome) => self.finish_with(id, outcome, now),
-            Answered::Returned if theirs => self.cleared(id, from, table, now),
-            Answered::Cut { sent_at, attempts } => {
-                pending.attempts = pending.attempts.max(attempts);
-                pending.sent_at = pending.sent_at.or(Some(sent_at));
-                pending.seen = true;
-                if theirs {
-                    self.written_and_gone(id, table, now);
-                }
-            }
-            Answered::Returned => {}
-        }
-    }
-
-    fn on_stage(&mut self, id: &CommandId, stage: Stage, at: Timestamp) {
-        let Some(pending) = self.commands.get_mut(id) else { return };
-        if stage >= Stage::Sent {
-            pending.seen = true;
-            pending.sent_at = pending.sent_at.or_else(|| (stage == Stage::Sent).then_some(at));
-        }
-        if pending.stage.is_none_or(|told| told < stage) {
-            pending.stage = Some(stage);
-            let progress = Progress { command_id: id.as_str().to_owned(), stage, at };
-            self.outbox.push_back(Answer {
-                partition: pending.partition,
-                device: Some(pending.command.device_id.clone()),
-                at,
-                body: AnswerBody::Progress(progress),
-                measured: (None, Duration::ZERO),
-            });
-        }
-    }
-
     /// Hand a waiting command to whoever has its device.
     fn dispatch(&mut self, id: &CommandId, table: &Table, now: Now) {
         let owner = match self.commands.get(id) {
@@ -523,7 +432,7 @@ impl Home {
         }
         match owner {
             Owner::At(to) => {
-                if matches!(self.instances.get(&to), Some(Reach::DownSince(_) | Reach::Lost)) {
+                if matches!(self.instances.get(&to), Some(Reach::DownSince(_) | Reach::Lost(_))) {
                     return; // at no risk while it stays here; it goes when the instance can be reached, or the device moves
                 }
                 pending.place = Place::Doubt(vec![to.clone()]);

@@ -9,7 +9,7 @@ use protocols::command::CommandId;
 use protocols::desk::{DeviceState, DriverNow};
 use protocols::identity::{DeviceId, SessionId};
 use protocols::outcome::Outcome;
-use protocols::time::Timestamp;
+use protocols::time::{Now, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -22,12 +22,13 @@ use super::holder::{Holder, Known, Taken};
 use super::home::{AnswerBody, Arrived, Batch, Effect, Finished, Home};
 use super::kafka::{Kafka, Wish};
 use super::owner::{Errand, HomeId, InstanceId, Report, Undelivered};
-use super::peer::{Message, Peers};
+use super::peer::{Message, Peers, Security};
 use super::record;
 use super::table::{Act, Record};
 use crate::clock;
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::tls::Files;
 
 /// How often time is looked at: deadlines are whole tens of milliseconds to nobody. And how long answers wait for others to be
 /// written with: a transaction costs Kafka some ten requests, however much is in it, and what a driver does is an event of its
@@ -37,6 +38,10 @@ const TICK: Duration = Duration::from_millis(20);
 const BATCH: usize = 500;
 /// How often offsets that moved without an outcome are committed.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often the records of devices that nobody holds are looked through: they change after minutes or weeks.
+const TIDY: Duration = Duration::from_secs(60);
+/// An instance that has been out of reach for so long does not come back with its connections: its devices are away.
+const GONE: Duration = Duration::from_secs(600);
 /// At the end, for the last answers to be written.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Outcomes shown for a device.
@@ -55,8 +60,10 @@ pub(crate) enum Input {
     Session(DeviceId, Option<Record>),
     /// The sessions topic was read to its end.
     SessionsLoaded,
-    /// A session record of ours stands in the topic.
-    Published(DeviceId, SessionId),
+    /// A session record of ours stands in the topic, in this revision.
+    Published(DeviceId, SessionId, u64),
+    /// The commands topic has so many partitions.
+    Spread(u32),
     /// A partition of commands is ours.
     Assigned(i32, i64, i64),
     /// It is no more. The group waits for the answer.
@@ -144,7 +151,7 @@ impl Handle {
 /// Start it.
 ///
 /// # Errors
-/// A property that librdkafka does not know or take.
+/// A property that librdkafka does not know or take, or files for TLS that cannot be used.
 pub(crate) async fn start(
     config: &Config,
     me: InstanceId,
@@ -165,7 +172,13 @@ pub(crate) async fn start(
         Some(_) => Some(Kafka::start(&config.kafka, &gateway.id, inputs.clone(), Arc::clone(&load), inner.clone())?),
         None => None,
     };
-    let peers = peer.map(|listener| Peers::start(listener, me.clone(), secrets, inputs.clone(), inner.clone()));
+    let peers = match peer {
+        Some(listener) => {
+            let security = Files::of(&config.peer).and_then(|files| Security::new(secrets, files)).map_err(|r| r.to_string())?;
+            Some(Peers::start(listener, me.clone(), security, inputs.clone(), inner.clone()))
+        }
+        None => None,
+    };
     let embedded = kafka.is_none();
     // alone there is nothing to read
     let (sessions_known, known) = watch::channel(embedded);
@@ -185,6 +198,7 @@ pub(crate) async fn start(
         confirming: false,
         swept: Duration::ZERO,
         sweep: false,
+        tidied: Duration::ZERO,
         load,
         answers: answers.clone(),
         recent: (HashMap::new(), VecDeque::new()),
@@ -195,6 +209,7 @@ pub(crate) async fn start(
         sessions_known,
     };
     if embedded {
+        hub.home.on_spread(1);
         hub.resume(former);
     }
     let running = tokio::spawn(hub.run(inbox, reports, stop));
@@ -220,6 +235,7 @@ struct Hub {
     swept: Duration,
     /// Offsets that moved without an outcome are to be committed.
     sweep: bool,
+    tidied: Duration,
     load: Arc<AtomicUsize>,
     answers: broadcast::Sender<Arc<str>>,
     recent: (HashMap<DeviceId, VecDeque<Outcome>>, VecDeque<DeviceId>),
@@ -297,17 +313,30 @@ impl Hub {
         if now.uptime >= self.swept + SWEEP {
             self.swept = now.uptime;
             self.sweep = true;
-            let before = now.utc.plus_millis(-i64::try_from(self.forget_after.as_millis()).unwrap_or(i64::MAX));
-            let ours = self.me.gateway.clone();
+        }
+        if now.uptime >= self.tidied + TIDY {
+            self.tidied = now.uptime;
+            self.tidy(now);
+        }
+    }
+
+    /// Look after the records of devices that nobody holds.
+    fn tidy(&mut self, now: Now) {
+        let before = now.utc.plus_millis(-i64::try_from(self.forget_after.as_millis()).unwrap_or(i64::MAX));
+        let mut acts = Vec::new();
+        {
             let table = &mut self.gateway.sessions.table();
-            let named: HashSet<DeviceId> = table.away_of(&ours).cloned().collect();
-            for device in table.forget(before, |device| named.contains(device)) {
+            for (device, instance) in self.home.orphans(GONE, table, now) {
+                table.orphaned(&device, &instance, now, &mut acts);
+            }
+            for device in table.forget(before, |device| self.home.keeps(device)) {
                 match &self.kafka {
                     Some(kafka) => kafka.publish(device, None),
                     None => drop(self.changed.insert(device)),
                 }
             }
         }
+        self.acts(acts);
     }
 
     fn take(&mut self, input: Input) {
@@ -327,11 +356,13 @@ impl Hub {
                 self.acts(acts);
                 self.sessions_known.send_replace(true);
             }
-            Input::Published(device, session) => {
+            Input::Published(device, session, revision) => {
                 let mut acts = Vec::new();
                 sessions.table().published(&device, session, &mut acts);
+                sessions.published(&device, session, revision);
                 self.acts(acts);
             }
+            Input::Spread(partitions) => self.home.on_spread(partitions),
             Input::Assigned(partition, start, boundary) => self.home.on_assigned(partition, start, boundary, now),
             Input::Revoked(partitions, done) => {
                 partitions.into_iter().for_each(|p| self.home.on_revoked(p));
@@ -473,8 +504,9 @@ impl Hub {
 
     /// A connection of ours reports.
     fn on_report(&mut self, report: Report) {
-        let report = self.holder.on_report(report, clock::uptime());
-        self.route(report);
+        for report in self.holder.on_report(report, clock::uptime()) {
+            self.route(report);
+        }
     }
 
     fn route(&mut self, report: Report) {

@@ -5,16 +5,18 @@
 //! the group cannot commit. The consumer reads committed offsets only when no transaction about them is open, so a new home sees
 //! every outcome that the old one could commit.
 
+mod sessions;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use protocols::command::CommandId;
-use protocols::identity::{DeviceId, SessionId};
+use protocols::identity::DeviceId;
 use protocols::outcome::Place;
 use protocols::time::Timestamp;
 use rdkafka::client::ClientContext;
@@ -22,13 +24,13 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::home::{Arrived, Batch, Finished};
 use super::hub::Input;
@@ -73,6 +75,8 @@ struct Shared {
     dirty: Mutex<HashMap<DeviceId, Option<Record>>>,
     some_dirty: Condvar,
     loaded: AtomicBool,
+    /// Partitions of the outcomes topic.
+    outcomes: AtomicI32,
     load: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
@@ -109,6 +113,7 @@ impl Kafka {
             dirty: Mutex::default(),
             some_dirty: Condvar::new(),
             loaded: AtomicBool::new(false),
+            outcomes: AtomicI32::new(0),
             load,
             stop,
         });
@@ -121,8 +126,8 @@ impl Kafka {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
             thread.map(|t| threads.push(t)).map_err(|e| format!("cannot start a thread: {e}"))
         };
-        spawn("sessions-read", Box::new(read_sessions))?;
-        spawn("sessions-write", Box::new(write_sessions))?;
+        spawn("sessions-read", Box::new(sessions::read))?;
+        spawn("sessions-write", Box::new(sessions::write))?;
         spawn("commands", Box::new(read_commands))?;
         spawn("outcomes", Box::new(move |shared| write_outcomes(shared, &wished)))?;
         Ok(Self { shared, wishes: Some(wishes), threads })
@@ -205,145 +210,11 @@ impl Shared {
         }
     }
 
-    fn partitions(&self, consumer: &BaseConsumer, topic: &str) -> KafkaResult<i32> {
+    fn partitions(&self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str) -> KafkaResult<i32> {
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
         let found = metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len());
         i32::try_from(found).ok().filter(|n| *n > 0).ok_or_else(|| KafkaError::ClientCreation(format!("there is no topic {topic}")))
     }
-}
-
-// --- sessions
-
-fn read_sessions(shared: &Shared) {
-    while !shared.stop.is_cancelled() {
-        if let Err(e) = follow_sessions(shared) {
-            debug!("the sessions topic cannot be read: {e}; retrying");
-            shared.sleep(RETRY);
-        }
-    }
-}
-
-fn follow_sessions(shared: &Shared) -> KafkaResult<()> {
-    let topic = shared.topic("sessions");
-    let consumer: BaseConsumer = shared.reader().create()?;
-    let partitions = shared.partitions(&consumer, &topic)?;
-    let mut all = TopicPartitionList::new();
-    for partition in 0..partitions {
-        all.add_partition_offset(&topic, partition, Offset::Beginning)?;
-    }
-    consumer.assign(&all)?;
-    let mut unread: BTreeSet<i32> = (0..partitions).collect();
-    let mut records = 0_u64;
-    while !shared.stop.is_cancelled() {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                records += 1;
-                let device = message.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(DeviceId::normalise);
-                let Some(device) = device else { continue };
-                let record = match message.payload() {
-                    None => None,
-                    Some(value) => match serde_json::from_slice(value) {
-                        Ok(record) => Some(record),
-                        Err(e) => {
-                            warn!(%device, "a record of the sessions topic cannot be read: {e}");
-                            continue;
-                        }
-                    },
-                };
-                shared.tell(Input::Session(device, record));
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                unread.remove(&partition);
-                if unread.is_empty() && !shared.loaded.swap(true, Ordering::AcqRel) {
-                    info!(records, "the sessions of all instances are known");
-                    shared.tell(Input::SessionsLoaded);
-                }
-            }
-            Some(Err(e)) => debug!("sessions: {e}"),
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-/// Tells the hub which session's record stands in the topic.
-struct Published {
-    inputs: UnboundedSender<Input>,
-}
-
-impl ClientContext for Published {}
-
-impl ProducerContext for Published {
-    type DeliveryOpaque = Box<(DeviceId, Option<SessionId>)>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
-        let (device, session) = *opaque;
-        match (result, session) {
-            (Ok(_), Some(session)) => drop(self.inputs.send(Input::Published(device, session))),
-            (Ok(_), None) => {}
-            // it is published anew as it is by then
-            (Err((e, _)), _) => {
-                debug!(%device, "a session record was not written: {e}");
-                drop(self.inputs.send(Input::Acts(vec![super::table::Act::Publish(device)])));
-            }
-        }
-    }
-}
-
-fn write_sessions(shared: &Shared) {
-    let mut config = shared.config.clone();
-    config
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("partitioner", "murmur2_random")
-        .set("linger.ms", "2")
-        .set("message.timeout.ms", "30000");
-    let topic = shared.topic("sessions");
-    let producer: ThreadedProducer<Published> = loop {
-        match config.create_with_context(Published { inputs: shared.inputs.clone() }) {
-            Ok(producer) => break producer,
-            Err(e) => {
-                warn!("sessions: {e}; retrying");
-                shared.sleep(RETRY);
-            }
-        }
-        if shared.stop.is_cancelled() {
-            return;
-        }
-    };
-    loop {
-        let batch = {
-            let mut dirty = shared.dirty.lock();
-            if dirty.is_empty() {
-                if shared.stop.is_cancelled() {
-                    break;
-                }
-                shared.some_dirty.wait_for(&mut dirty, POLL);
-            }
-            std::mem::take(&mut *dirty)
-        };
-        for (device, record) in batch {
-            let value = record.as_ref().map(|r| serde_json::to_vec(r).unwrap_or_default());
-            let headers = record.as_ref().map(|r| session_headers(&device, r));
-            let session = record.as_ref().map(|r| r.session);
-            let key = device.as_str().to_owned();
-            let mut out = BaseRecord::with_opaque_to(&topic, Box::new((device.clone(), session))).key(key.as_bytes());
-            out.payload = value.as_deref();
-            out.headers = headers;
-            if let Err((e, _)) = producer.send(out) {
-                debug!(%device, "a session record has to wait: {e}");
-                shared.dirty.lock().entry(device).or_insert(record);
-                shared.sleep(POLL);
-            }
-        }
-    }
-    let _ = producer.flush(REQUEST);
-}
-
-fn session_headers(device: &DeviceId, record: &Record) -> OwnedHeaders {
-    let id = format!("{:016x}-{}-{}", record.session.0, record.epoch, record.since.as_millis());
-    headers("session", &id, Some(device.as_str()), record.since)
-        .insert(Header { key: "navgate-epoch", value: Some(&record.epoch.to_string()) })
 }
 
 /// The CloudEvents attributes in binary mode.
@@ -433,6 +304,9 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
     while !shared.stop.is_cancelled() {
         let polled = consumer.poll(POLL);
         let gained = std::mem::take(&mut *consumer.context().gained.lock());
+        if !gained.is_empty() {
+            shared.tell(Input::Spread(shared.partitions(&consumer, &topic)?.unsigned_abs()));
+        }
         for partition in gained {
             let (start, end) = begin(&consumer, &topic, partition)?;
             shared.tell(Input::Assigned(partition, start, end));
@@ -497,16 +371,27 @@ struct EndedAs {
 fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaResult<HashSet<Finished>> {
     let topic = shared.topic("outcomes");
     let consumer: BaseConsumer = shared.reader().create()?;
+    let there = shared.partitions(&consumer, &topic)?;
+    // where there are fewer than of commands, several share one, and which ones changes with their number
+    let fewer = there < shared.partitions(&consumer, &shared.topic("commands"))?;
     let mut times = TopicPartitionList::new();
-    times.add_partition_offset(&topic, partition, Offset::Offset(since.as_millis()))?;
+    for partition in if fewer { 0..there } else { partition..partition + 1 } {
+        times.add_partition_offset(&topic, partition, Offset::Offset(since.as_millis()))?;
+    }
     let found = consumer.offsets_for_times(times, REQUEST)?;
     let mut finished = HashSet::new();
-    let from = match found.elements().first().map(|e| e.offset()) {
-        Some(Offset::Offset(offset)) => Offset::Offset(offset),
-        _ => return Ok(finished), // none since then
-    };
+    let mut unread = BTreeSet::new();
     let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&topic, partition, from)?;
+    for element in found.elements() {
+        // others have none since then
+        if let Offset::Offset(offset) = element.offset() {
+            unread.insert(element.partition());
+            assignment.add_partition_offset(&topic, element.partition(), Offset::Offset(offset))?;
+        }
+    }
+    if unread.is_empty() {
+        return Ok(finished);
+    }
     consumer.assign(&assignment)?;
     let mut last = Instant::now();
     loop {
@@ -519,7 +404,12 @@ fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaRes
                     finished.extend(ended.command_id.and_then(CommandId::new).map(Finished::Id));
                 }
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(finished),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                unread.remove(&partition);
+                if unread.is_empty() {
+                    return Ok(finished);
+                }
+            }
             Some(Err(e)) => debug!("outcomes: {e}"),
             None if last.elapsed() >= REQUEST => return Err(KafkaError::ClientCreation("no answer".into())),
             None => {}
@@ -580,6 +470,10 @@ fn transactions(shared: &Shared) -> KafkaResult<Transactions> {
         .set("message.timeout.ms", (TRANSACTION / 2).as_millis().to_string());
     let producer: Transactions = config.create()?;
     producer.init_transactions(REQUEST)?;
+    let topic = shared.topic("outcomes");
+    let metadata = producer.client().fetch_metadata(Some(&topic), REQUEST)?;
+    let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
+    shared.outcomes.store(i32::try_from(partitions).unwrap_or(i32::MAX), Ordering::Release);
     Ok(producer)
 }
 
@@ -613,15 +507,15 @@ fn transact(shared: &Shared, producer: &Transactions, wish: &Wish) -> Result<(),
 
 fn fill(shared: &Shared, producer: &Transactions, Wish { batch, gateway }: &Wish) -> KafkaResult<()> {
     let outcomes = shared.topic("outcomes");
+    // as many as of commands, by the contract; with fewer nothing is to get stuck
+    let partitions = shared.outcomes.load(Ordering::Acquire).max(1);
     for answer in &batch.answers {
         let written = record::write(answer, gateway);
         let device = answer.device.as_ref().map(DeviceId::as_str);
-        let mut out = BaseRecord::<str, [u8]>::to(&outcomes).partition(answer.partition).payload(&written.value).headers(headers(
-            written.kind,
-            &written.id,
-            device,
-            answer.at,
-        ));
+        let mut out = BaseRecord::<str, [u8]>::to(&outcomes)
+            .partition(answer.partition % partitions)
+            .payload(&written.value)
+            .headers(headers(written.kind, &written.id, device, answer.at));
         out.key = device;
         producer.send(out).map_err(|(e, _)| e)?;
     }

@@ -48,6 +48,35 @@ impl fmt::Display for InstanceId {
     }
 }
 
+/// How long the first byte of an offer waits for the record that tells of it: Kafka takes some milliseconds. When it takes this
+/// long, a driver who waits is worse off than one whose answer over another instance would have to be told by its number.
+pub(crate) const RECORD: Duration = Duration::from_millis(500);
+
+/// An offer is written when the device's record in the sessions topic tells of it, so that any instance understands the answer,
+/// also if this one dies with the next instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct After {
+    revision: u64,
+    until: Duration,
+}
+
+impl After {
+    /// After this revision of the record.
+    pub(crate) fn record(revision: u64, now: Duration) -> Self {
+        Self { revision, until: now + RECORD }
+    }
+
+    /// Whether it may be written, now that this revision is in the topic.
+    pub(crate) fn is_over(&self, in_topic: u64, now: Duration) -> bool {
+        in_topic >= self.revision || now >= self.until
+    }
+
+    /// When it may be written in any case.
+    pub(crate) const fn until(&self) -> Duration {
+        self.until
+    }
+}
+
 /// Who wants the reports about a command.
 pub(crate) type HomeId = InstanceId;
 

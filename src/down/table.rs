@@ -59,6 +59,9 @@ pub(crate) struct Record {
     /// What its next session must know.
     #[serde(flatten)]
     pub(crate) kept: DeviceState,
+    /// Of a session here: which version this is, from 1. Tells which one stands in the topic.
+    #[serde(skip)]
+    pub(crate) revision: u64,
 }
 
 fn write_boot<S: Serializer>(boot: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -187,6 +190,7 @@ impl Table {
             protocol: arrival.protocol.into(),
             peer: arrival.peer.into(),
             kept: inherited.clone(),
+            revision: 1,
         };
         self.put(device, record, true);
         acts.push(Act::Publish(device.clone()));
@@ -214,12 +218,17 @@ impl Table {
         acts.extend([Act::Publish(device.clone()), Act::Moved(device.clone())]);
     }
 
-    /// What the next session must know has changed.
-    pub(crate) fn keep(&mut self, device: &DeviceId, session: SessionId, kept: DeviceState, acts: &mut Vec<Act>) {
-        if let Some(entry) = self.own(device, session).filter(|entry| entry.record.kept != kept) {
+    /// What the next session must know has changed, perhaps. The revision of the record that says so; `None` where there is
+    /// nothing to wait for, since it is not published or not ours.
+    pub(crate) fn keep(&mut self, device: &DeviceId, session: SessionId, kept: DeviceState, acts: &mut Vec<Act>) -> Option<u64> {
+        let alone = self.alone;
+        let entry = self.own(device, session)?;
+        if entry.record.kept != kept {
             entry.record.kept = kept;
+            entry.record.revision += 1;
             acts.push(Act::Publish(device.clone()));
         }
+        (!alone).then_some(entry.record.revision)
     }
 
     /// Change what the next session of a device that is not connected anywhere must know; false if it is connected, or `change`
@@ -244,6 +253,7 @@ impl Table {
                 protocol: "".into(),
                 peer: "".into(),
                 kept: DeviceState::default(),
+                revision: 0,
             },
             own: false,
             public: true,
@@ -283,9 +293,12 @@ impl Table {
                 self.count_takeover(device, now.uptime);
                 self.put(device, record, false);
                 acts.extend([Act::Close(device.clone(), ours), Act::Moved(device.clone())]);
-            } else if new < old {
+            } else if new < old || record.state == State::Away {
+                // of an earlier session, or of an instance that took us for gone
                 acts.push(Act::Publish(device.clone()));
             }
+        } else if new == old && record.state == State::Connected && record.instance() == self.me {
+            // what we said before the connection ended
         } else if new >= old {
             if new > old && entry.record.state == State::Connected && record.state == State::Connected {
                 self.count_takeover(device, now.uptime);
@@ -335,10 +348,20 @@ impl Table {
         self.devices.get(device).map(|entry| &entry.record)
     }
 
-    /// Devices that are away, and were last connected to this gateway.
-    pub(crate) fn away_of<'a>(&'a self, gateway: &'a str) -> impl Iterator<Item = &'a DeviceId> {
-        let away = move |e: &Entry| e.record.state == State::Away && &*e.record.gateway == gateway;
-        self.devices.iter().filter(move |(_, e)| away(e)).map(|(device, _)| device)
+    /// Devices that other instances say they hold.
+    pub(crate) fn held_elsewhere(&self) -> impl Iterator<Item = (&DeviceId, InstanceId)> {
+        let held = self.devices.iter().filter(|(_, e)| !e.own && e.record.state == State::Connected);
+        held.map(|(device, e)| (device, e.record.instance()))
+    }
+
+    /// The instance that says it holds this device is gone for good: nobody holds it.
+    pub(crate) fn orphaned(&mut self, device: &DeviceId, of: &InstanceId, now: Now, acts: &mut Vec<Act>) {
+        let Some(entry) = self.devices.get_mut(device) else { return };
+        if !entry.own && entry.record.state == State::Connected && entry.record.instance() == *of {
+            entry.record.state = State::Away;
+            entry.record.since = now.utc;
+            acts.extend([Act::Publish(device.clone()), Act::Moved(device.clone())]);
+        }
     }
 
     /// Where an instance is reached.
@@ -494,6 +517,22 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_not_undone_by_ones_own_word_from_before() {
+        let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
+        a.sign_on(&device(), &arrival(1), now(10), &mut acts).unwrap();
+        let before = a.record(&device()).cloned();
+        a.closed(&device(), SessionId(1), now(11), &mut acts);
+        let away = a.record(&device()).cloned();
+        acts.clear();
+        a.on_record(&device(), before.clone(), now(12), &mut acts);
+        assert_eq!((a.record(&device()).cloned(), &acts[..]), (away.clone(), &[][..]), "read back late");
+        // others have nothing but the order of the topic
+        b.on_record(&device(), away, now(12), &mut acts);
+        b.on_record(&device(), before, now(12), &mut acts);
+        assert_eq!(b.record(&device()).unwrap().state, State::Connected);
+    }
+
+    #[test]
     fn a_clone_has_to_wait_also_over_instances() {
         let (mut a, mut b, mut acts) = (table("a"), table("b"), Vec::new());
         for n in 0..2 {
@@ -528,7 +567,16 @@ mod tests {
         assert_eq!(welcome.inherited.driver, driver(Some(false)));
         // as JSON and back
         let text = serde_json::to_string(a.record(&device()).unwrap()).unwrap();
-        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), *a.record(&device()).unwrap());
+        let read = Record { revision: 1, ..serde_json::from_str(&text).unwrap() };
+        assert_eq!(read, *a.record(&device()).unwrap());
+        // each change is told by its number
+        let mut kept = DeviceState { driver: driver(None), open_orders: Vec::new() };
+        assert_eq!(a.keep(&device(), SessionId(2), kept.clone(), &mut acts), Some(2));
+        assert_eq!(a.keep(&device(), SessionId(2), kept.clone(), &mut acts), Some(2), "it is the same");
+        kept.driver = None;
+        assert_eq!(a.keep(&device(), SessionId(2), kept.clone(), &mut acts), Some(3));
+        assert_eq!(a.record(&device()).unwrap().revision, 3);
+        assert_eq!(a.keep(&device(), SessionId(1), kept, &mut acts), None, "that session has ended");
     }
 
     #[test]

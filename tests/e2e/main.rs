@@ -13,6 +13,7 @@ mod import;
 mod journal;
 mod life;
 mod orders;
+mod peers;
 mod proxy;
 mod replay;
 mod spool;

@@ -284,6 +284,55 @@ fn a_killed_instance_costs_no_command_its_outcome_and_no_driver_an_order() {
     cluster.backend.assert_one_outcome_each();
 }
 
+/// The offers' bytes are on the sockets, and the instance is gone with them.
+#[test]
+fn an_offer_is_known_everywhere_though_its_instance_dies_as_it_is_shown() {
+    let mut cluster = Cluster::start("orders-first-byte", 2);
+    for protocol in KINDS {
+        for n in 0..4 {
+            let to = cluster.gateways[0].address(protocol);
+            let mut taxi = Taxi::new(protocol, n, to, Until::Shown);
+            taxi.move_to(to, proxy::v2(), false);
+            cluster.taxis.push(taxi);
+        }
+    }
+    let known = cluster.taxis[0].id.clone();
+    cluster.run_until("both to be homes", |c| c.gateways.iter().all(|g| g.partitions_beside(&known) > 0));
+    for round in 0..2_u32 {
+        let holder = round as usize;
+        let orders: Vec<_> = (0..).zip(&cluster.taxis).map(|(n, taxi)| (FIRST + 100 * round + n, taxi.id.clone())).collect();
+        for (order, id) in &orders {
+            cluster.backend.offer(*order, id, 60);
+        }
+        cluster.backend.flush();
+        // nothing but the screens is looked at: the next instruction kills
+        let begun = std::time::Instant::now();
+        while cluster.taxis.iter().zip(&orders).any(|(taxi, (order, _))| !taxi.orders.contains_key(order)) {
+            cluster.taxis.iter_mut().for_each(Taxi::look);
+            assert!(begun.elapsed() < crate::harness::PATIENCE, "the offers are not shown");
+        }
+        cluster.gateways[holder].kill();
+        for taxi in &mut cluster.taxis {
+            taxi.until = Until::Finished;
+            let to = cluster.gateways[1 - holder].address(taxi.protocol);
+            taxi.move_to(to, proxy::v2(), false);
+        }
+        // the backend of the tests refuses an answer that names no order
+        cluster.run_until("all orders to be over", |c| {
+            orders.iter().all(|(order, id)| c.backend.actions(*order, id).last() == Some(&"completed"))
+        });
+        for (order, id) in &orders {
+            let event = cluster.backend.event(*order, "accepted").unwrap();
+            assert_eq!(event["command_id"], format!("offer-{order}-{id}"), "{event}");
+        }
+        cluster.taxis.iter_mut().for_each(|taxi| taxi.until = Until::Shown);
+        cluster.gateways[holder].restart();
+        cluster.run_until("it to be a home again", |c| c.gateways[holder].partitions_beside(&known) > 0);
+    }
+    cluster.run_until("all commands to end", |c| c.backend.is_done());
+    cluster.backend.assert_one_outcome_each();
+}
+
 #[test]
 fn an_instance_that_hung_writes_no_second_outcome() {
     let mut cluster = Cluster::start("orders-pause", 3);

@@ -180,9 +180,10 @@ impl Desk {
         self.last_ticket = self.last_ticket.wrapping_add(1);
         let ticket = Ticket(self.last_ticket);
         warnings.extend(plan.warnings);
+        let introduces = self.introduces(&command);
         self.note(&command, &frames);
         let retry = plan.retry.map(|plan| Repeat { plan, done: 0, wait: plan.first, at: Duration::MAX });
-        turn.tell(&command.id, News::Write { ticket, deadline, frames: frames.clone() });
+        turn.tell(&command.id, News::Write { ticket, deadline, frames: frames.clone(), introduces });
         let frames = if retry.is_some() { frames } else { Vec::new() };
         self.open.push(Open {
             kind: command.kind.name(),
@@ -202,6 +203,18 @@ impl Desk {
             exclusive: alone,
             warnings,
         });
+    }
+
+    /// Whether the device learns of an order from this command, or of another offer of it.
+    fn introduces(&self, command: &Command) -> bool {
+        match &command.kind {
+            Kind::OrderOffer(_) => true,
+            Kind::OrderAssign(Assign::Won(offer)) => {
+                // one that has only got its number so far is new
+                self.orders.get(&offer.order_id).is_none_or(|o| o.command_id.is_none() && o.stage == OrderStage::Offered)
+            }
+            _ => false,
+        }
     }
 
     /// What a command means for the orders.
@@ -440,7 +453,8 @@ impl Desk {
             if retry.plan.grows {
                 retry.wait *= u32::from(retry.done) + 1;
             }
-            let news = News::Write { ticket: open.ticket, deadline: open.deadline, frames: open.frames.clone() };
+            let (ticket, deadline, frames) = (open.ticket, open.deadline, open.frames.clone());
+            let news = News::Write { ticket, deadline, frames, introduces: false };
             turn.tell(&open.id, news);
             if retry.done >= retry.plan.times {
                 open.retry = None;

@@ -309,7 +309,7 @@ impl Line {
             let mut written = Vec::new();
             for Told { command_id, news } in std::mem::take(&mut self.turn.told) {
                 match news {
-                    News::Write { ticket, deadline, frames } => {
+                    News::Write { ticket, deadline, frames, .. } => {
                         if deadline <= self.now.uptime {
                             self.transcript.broken.push(format!("{} is to be written after its deadline", command_id.as_str()));
                         }

@@ -186,10 +186,9 @@ impl Home {
                 table.exposure(&pending.command.device_id, since).into_iter().filter(|i| !answered.contains(i)).collect();
             if !among.is_empty() {
                 for instance in &among {
-                    if self.instances.get(instance) == Some(&Reach::Lost) {
-                        self.instances.insert(instance.clone(), Reach::DownSince(now.uptime));
-                    } else {
-                        self.instances.entry(instance.clone()).or_insert(Reach::DownSince(now.uptime));
+                    let reach = self.instances.entry(instance.clone()).or_insert(Reach::DownSince(now.uptime));
+                    if let Reach::Lost(_) = reach {
+                        *reach = Reach::DownSince(now.uptime);
                     }
                 }
                 pending.place = Place::Doubt(among);
@@ -259,7 +258,11 @@ impl Home {
     /// An instance is gone for good: nobody can know what it wrote.
     pub(crate) fn on_lost(&mut self, instance: &InstanceId, table: &Table, now: Now) {
         self.wake(now);
-        self.instances.insert(instance.clone(), Reach::Lost);
+        let since = match self.instances.get(instance) {
+            Some(Reach::DownSince(at) | Reach::Lost(at)) => *at,
+            Some(Reach::Up) | None => now.uptime,
+        };
+        self.instances.insert(instance.clone(), Reach::Lost(since));
         let mut ids: Vec<_> = self.commands.values().map(|p| (p.partition, p.offset, p.command.id.clone())).collect();
         ids.sort();
         for (_, _, id) in ids {

@@ -1,4 +1,5 @@
 use super::super::holder::Known;
+use super::super::owner::{Answered, Report};
 use super::super::table::{Act, Arrival};
 use super::*;
 use protocols::identity::SessionId;
@@ -401,4 +402,60 @@ fn the_answer_to_what_was_written_is_looked_for_where_the_device_turns_up() {
     let known = Known::Ended { answered: Answered::Outcome(outcome), attempt: 1 };
     bench.home.on_known(of, *number, vec![(id("c"), known)], &bench.table, bench.now());
     assert_eq!(bench.results(), [end("c", Ending::Acknowledged, None)]);
+}
+
+#[test]
+fn every_record_is_looked_after_by_the_home_of_one_partition() {
+    let device = |n: u64| DeviceId::normalise(&format!("1380000{n:04}")).unwrap();
+    let mut homes: Vec<_> = ["a", "b"].iter().map(|name| Home::new(instance(name), Duration::from_secs(60))).collect();
+    let now = Now { utc: Timestamp::from_seconds(1_772_359_200), uptime: Duration::from_secs(1) };
+    assert!(!homes[0].keeps(&device(1)), "it is the home of nothing");
+    for partition in 0..5 {
+        homes[partition % 2].on_assigned(partition as i32, 0, 0, now);
+    }
+    homes.iter_mut().for_each(|home| home.on_spread(5));
+    let kept = |homes: &[Home]| (0..1000).filter(|n| homes[0].keeps(&device(*n))).count();
+    assert!((0..1000).all(|n| homes.iter().filter(|home| home.keeps(&device(n))).count() == 1));
+    assert!((450..750).contains(&kept(&homes)), "{} of 1000 on 3 of 5 partitions", kept(&homes));
+    homes[0].on_revoked(2);
+    homes[1].on_assigned(2, 0, 0, now);
+    assert!((0..1000).all(|n| homes.iter().filter(|home| home.keeps(&device(n))).count() == 1));
+}
+
+#[test]
+fn devices_of_an_instance_that_is_gone_for_good_are_away() {
+    const GONE: Duration = Duration::from_secs(600);
+    let mut bench = Bench::new();
+    bench.table = Table::new(instance("a"), Some("a:1".into()));
+    bench.home.on_spread(1);
+    let mut other = Table::new(instance("b"), Some("b:1".into()));
+    let arrival = Arrival { session: SessionId(7), protocol: "jt808", peer: "1.2.3.4:5" };
+    other.sign_on(&device(), &arrival, bench.now(), &mut bench.acts).unwrap();
+    let told = other.record(&device()).cloned();
+    bench.table.on_record(&device(), told.clone(), bench.now(), &mut bench.acts);
+    let look = |bench: &mut Bench| {
+        let now = bench.now();
+        let orphans = bench.home.orphans(GONE, &bench.table, now);
+        (orphans, bench.home.effects().len())
+    };
+    assert_eq!(look(&mut bench), (Vec::new(), 1), "it is asked whether it is there");
+    bench.home.on_down(&instance("b"), bench.now());
+    bench.pass(GONE - Duration::from_secs(1));
+    assert_eq!(look(&mut bench), (Vec::new(), 1));
+    bench.pass(Duration::from_secs(2));
+    let (orphans, _) = look(&mut bench);
+    assert_eq!(orphans, [(device(), instance("b"))]);
+    bench.acts.clear();
+    bench.table.orphaned(&device(), &instance("b"), bench.now(), &mut bench.acts);
+    assert_eq!(bench.acts, [Act::Publish(device()), Act::Moved(device())]);
+    assert_eq!(bench.table.owner(&device()), Owner::Nobody);
+    assert_eq!(look(&mut bench), (Vec::new(), 0));
+    // it lives after all, and says so
+    let away = bench.table.record(&device()).cloned();
+    bench.acts.clear();
+    other.on_record(&device(), away, bench.now(), &mut bench.acts);
+    assert_eq!(bench.acts, [Act::Publish(device())]);
+    bench.table.on_record(&device(), told, bench.now(), &mut bench.acts);
+    assert_eq!(bench.table.owner(&device()), Owner::At(instance("b")));
+    assert_eq!(look(&mut bench), (Vec::new(), 1), "and is asked again");
 }

@@ -8,7 +8,7 @@ use protocols::identity::{DeviceId, SessionId};
 use protocols::outcome::{Ending, EndingReason, Outcome, Stage};
 use protocols::time::Timestamp;
 
-use super::super::owner::{Answered, Errand, MAILBOX, Report, Undelivered};
+use super::super::owner::{After, Answered, Errand, MAILBOX, Report, Undelivered};
 use super::super::target::target;
 
 /// One connection on an instance.
@@ -18,13 +18,27 @@ pub(super) struct Connection {
     pub(super) session: SessionId,
     /// Whether the device is at its other end.
     pub(super) live: bool,
+    /// The revision of its record that stands in the topic.
+    pub(super) in_topic: u64,
+    /// What the first of `waiting` waits for; set once it was looked at.
+    after: Option<Option<After>>,
     waiting: VecDeque<Errand>,
     written: Vec<(Errand, Timestamp)>,
 }
 
 impl Connection {
     pub(super) fn new(device: DeviceId, session: SessionId) -> Self {
-        Self { device, session, live: true, waiting: VecDeque::new(), written: Vec::new() }
+        Self { device, session, live: true, in_topic: 0, after: None, waiting: VecDeque::new(), written: Vec::new() }
+    }
+
+    /// The next errand, if it was not looked at yet.
+    pub(super) fn unseen(&self) -> Option<&Errand> {
+        self.waiting.front().filter(|_| self.after.is_none())
+    }
+
+    /// It was looked at, and has to wait for this.
+    pub(super) fn seen(&mut self, after: Option<After>) {
+        self.after = Some(after);
     }
 
     pub(super) fn deliver(&mut self, errand: Errand) -> Result<(), Undelivered> {
@@ -38,6 +52,10 @@ impl Connection {
     /// Write the next errand: what was written, and the reports.
     pub(super) fn step(&mut self, uptime: Duration, utc: Timestamp) -> (Option<Errand>, Vec<Report>) {
         let mut reports = Vec::new();
+        if self.after.flatten().is_some_and(|after| !after.is_over(self.in_topic, uptime)) {
+            return (None, reports);
+        }
+        self.after = None;
         let Some(errand) = self.waiting.pop_front() else { return (None, reports) };
         if uptime >= errand.deadline {
             reports.push(report(&errand, Answered::Outcome(outcome(&errand, Ending::Expired, None, None))));
@@ -69,6 +87,11 @@ impl Connection {
         reports.push(report(&errand, Answered::Stage { stage: Stage::Sent, at: utc }));
         self.written.push((errand.clone(), utc));
         (Some(errand), reports)
+    }
+
+    /// Whether the device has this from this connection, unanswered.
+    pub(super) fn has_written(&self, id: &CommandId) -> bool {
+        self.written.iter().any(|(errand, _)| errand.command.id == *id)
     }
 
     /// The device answers.

@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocols::command::{Command, CommandId, read};
+use protocols::command::{Command, CommandId, Kind, read};
+use protocols::desk::DeviceState;
 use protocols::identity::{DeviceId, SessionId};
-use protocols::outcome::{Ending, EndingReason};
+use protocols::outcome::{Ending, EndingReason, Outcome};
 use protocols::time::{Now, Timestamp};
 use serde_json::json;
 
 use super::super::holder::{Holder, Known, Taken};
 use super::super::home::{AnswerBody, Batch, Effect, Finished, Home};
-use super::super::owner::{Errand, InstanceId, Report, Undelivered};
-use super::super::table::{Act, Arrival, Table};
+use super::super::owner::{After, Answered, Errand, HomeId, InstanceId, RECORD, Report, Undelivered};
+use super::super::table::{Act, Arrival, Record, State, Table};
 use super::super::target::repeat_safe;
 use super::Chance;
 use super::broker::{Broker, SESSION_MS};
@@ -27,6 +28,14 @@ use super::session::Connection;
 const INSTANCES: usize = 3;
 const PARTITIONS: usize = 4;
 const DEVICES: usize = 5;
+/// Devices beside these that connect once and never again.
+const GHOSTS: usize = 3;
+/// After how long, in milliseconds, a device that is away is forgotten: longer than any command is open, and a new home takes.
+const FORGET_MS: u64 = 45_000;
+/// After how long out of reach an instance is gone for good; some come back after it.
+const GONE: Duration = Duration::from_secs(10);
+/// Between two looks at the records of devices that nobody holds, in milliseconds.
+const TIDY_MS: u64 = 3000;
 /// Trouble is made for so long, in milliseconds.
 const TROUBLE_MS: u64 = 60_000;
 /// Then everything heals, and all deadlines pass.
@@ -57,14 +66,23 @@ enum Event {
     Tick(usize, u64),
     Resume(usize),
     Coordinate,
-    Message { to: usize, from: InstanceId, link: u64, message: Message },
+    Message {
+        to: usize,
+        from: InstanceId,
+        link: u64,
+        message: Message,
+    },
     Step(usize, u64, u64),
     Answer(usize, u64, u64, CommandId, Ending),
+    /// A driver accepts an offer that an earlier connection has brought.
+    Accept(usize, u64, u64, Shown),
     End(usize, u64, u64),
     Commit(usize, u64, Batch, BTreeMap<usize, u64>, bool),
     Committed(usize, u64, Batch, bool, bool),
     OutcomesRead(usize, u64, i32, u64, Timestamp),
     Device(usize),
+    /// A device is switched off for good.
+    Leave(usize),
     Produce,
     Trouble,
 }
@@ -97,12 +115,27 @@ struct Instance {
     heartbeat: u64,
     dirty: BTreeSet<DeviceId>,
     watched: BTreeMap<InstanceId, Watched>,
+    tidied: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Device {
     /// Instance, its life, and the session.
     at: Option<(usize, u64, u64)>,
+    /// When it connected last.
+    since: u64,
+    /// Offers on its screen.
+    shown: Vec<Shown>,
+}
+
+/// An offer on a screen.
+#[derive(Debug, Clone)]
+struct Shown {
+    command: Arc<Command>,
+    /// The session that wrote it.
+    by: u64,
+    /// Where in the sessions topic a record tells of it.
+    recorded: Option<usize>,
 }
 
 struct Write {
@@ -128,6 +161,8 @@ pub(super) struct World {
     next_boot: u64,
     produced: Vec<(usize, Vec<u8>)>,
     commands: BTreeMap<CommandId, Arc<Command>>,
+    /// Commands of which records stand in several partitions: in how many.
+    copies: BTreeMap<String, BTreeSet<usize>>,
     nameless: Vec<(i32, i64)>,
     writes: Vec<Write>,
     complaints: Vec<String>,
@@ -144,12 +179,13 @@ impl World {
             bodies: Vec::new(),
             broker: Broker::new(PARTITIONS),
             instances: Vec::new(),
-            devices: vec![Device { at: None }; DEVICES],
+            devices: vec![Device::default(); DEVICES + GHOSTS],
             links: BTreeMap::new(),
             next_session: 1,
             next_boot: 1,
             produced: Vec::new(),
             commands: BTreeMap::new(),
+            copies: BTreeMap::new(),
             nameless: Vec::new(),
             writes: Vec::new(),
             complaints: Vec::new(),
@@ -163,6 +199,11 @@ impl World {
         for n in 0..DEVICES {
             let after = world.chance.ms(0, 3000);
             world.after(after, Event::Device(n));
+        }
+        for n in DEVICES..DEVICES + GHOSTS {
+            let (first, last) = (world.chance.ms(3000, 15_000), world.chance.ms(16_000, 50_000));
+            world.after(first, Event::Device(n));
+            world.after(last, Event::Leave(n));
         }
         world.after(100, Event::Coordinate);
         world.after(3000, Event::Produce);
@@ -194,6 +235,7 @@ impl World {
             heartbeat: self.now,
             dirty: BTreeSet::new(),
             watched: BTreeMap::new(),
+            tidied: self.now,
         }
     }
 
@@ -291,6 +333,11 @@ impl World {
                     self.report(n, report);
                 }
             }
+            Event::Accept(n, life, session, shown) => {
+                if self.lives(n, life) {
+                    self.accept(n, session, &shown);
+                }
+            }
             Event::End(n, life, session) => {
                 if self.lives(n, life) {
                     self.close(n, session);
@@ -309,6 +356,7 @@ impl World {
                 }
             }
             Event::Device(d) => self.device(d),
+            Event::Leave(d) => self.leave(d),
             Event::Produce => self.produce(),
             Event::Trouble => self.trouble(),
         }
@@ -322,10 +370,17 @@ const fn whose(event: &Event) -> Option<usize> {
         | Event::Message { to: n, .. }
         | Event::Step(n, ..)
         | Event::Answer(n, ..)
+        | Event::Accept(n, ..)
         | Event::End(n, ..)
         | Event::Committed(n, ..)
         | Event::OutcomesRead(n, ..) => Some(*n),
-        Event::Resume(_) | Event::Commit(..) | Event::Coordinate | Event::Device(_) | Event::Produce | Event::Trouble => None,
+        Event::Resume(_)
+        | Event::Commit(..)
+        | Event::Coordinate
+        | Event::Device(_)
+        | Event::Leave(_)
+        | Event::Produce
+        | Event::Trouble => None,
     }
 }
 

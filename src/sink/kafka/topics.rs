@@ -82,6 +82,24 @@ pub(super) async fn check(config: &ClientConfig, settings: &Settings, frames: bo
     Ok(())
 }
 
+/// What it costs that these topics have not as many partitions, if it is so.
+fn unequal(prefix: &str, commands: usize, outcomes: usize) -> Option<String> {
+    let cost = match outcomes.cmp(&commands) {
+        std::cmp::Ordering::Equal => return None,
+        std::cmp::Ordering::Less => format!(
+            "whoever takes commands over from another instance has to read all outcomes, not those of a partition, and if either \
+             number is changed while commands are open, some of those get a second outcome; when none is open, give {prefix}.outcomes \
+             {commands} partitions"
+        ),
+        std::cmp::Ordering::Greater => format!(
+            "{} partitions of outcomes stay empty; should {prefix}.commands get as many, then the key of a device names another \
+             partition, and the order of its commands from before and after is lost: leave both as they are",
+            outcomes - commands
+        ),
+    };
+    Some(format!("topic {prefix}.commands has {commands} partitions and {prefix}.outcomes {outcomes}: {cost}"))
+}
+
 async fn create(
     admin: &AdminClient<DefaultClientContext>,
     settings: &Settings,
@@ -140,6 +158,15 @@ async fn weaknesses(
             );
         }
     }
+    let partitions = |name: &str| {
+        let name = format!("{}.{name}", settings.prefix);
+        metadata.topics().iter().find(|t| t.name() == name).map(|t| t.partitions().len())
+    };
+    if let (Some(commands), Some(outcomes)) = (partitions("commands"), partitions("outcomes"))
+        && let Some(told) = unequal(&settings.prefix, commands, outcomes)
+    {
+        warn!("{told}");
+    }
     let resources: Vec<ResourceSpecifier<'_>> = names.iter().map(|n| ResourceSpecifier::Topic(n)).collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST));
     let Ok(described) = admin.describe_configs(&resources, &options).await else {
@@ -157,5 +184,18 @@ async fn weaknesses(
         if name.ends_with(".sessions") && value("cleanup.policy").is_some_and(|p| !p.contains("compact")) {
             warn!("topic {name} is not compacted: the sessions of devices will be forgotten; set cleanup.policy=compact");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_outcomes_as_commands_or_it_is_told() {
+        assert_eq!(unequal("navgate", 12, 12), None);
+        let fewer = unequal("navgate", 12, 6).unwrap();
+        assert!(fewer.contains("second outcome") && fewer.contains("give navgate.outcomes 12 partitions"), "{fewer}");
+        assert!(unequal("navgate", 12, 16).unwrap().contains("4 partitions of outcomes stay empty"));
     }
 }

@@ -117,8 +117,9 @@ impl Backend {
                 continue;
             }
             let text = |field: &str| event["order"][field].as_str().unwrap_or_default().to_owned();
-            // an instance that hung before it had told which orders a device knows: then the number is all there is to go by
-            let order = Some(text("order_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| text("token"));
+            // whichever instance hears of it knows the order: it was told before the offer was written
+            assert!(event["order"]["token"].is_null(), "{event}");
+            let order = text("order_id");
             let device = record.text("device_id").to_owned();
             let action = text("action");
             if action == "accepted" {
@@ -130,10 +131,7 @@ impl Backend {
         let ready: Vec<_> = self.takers.iter().filter(|(order, _)| !self.held.contains(order)).cloned().collect();
         for (order, device) in ready {
             self.takers.remove(&(order.clone(), device.clone()));
-            // the same accept comes under another id where an instance knew only the order's number
-            if !self.produced.contains(&assignment_id(&order, &device)) {
-                self.assign(&order, &device);
-            }
+            self.assign(&order, &device);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::authority::Paths;
 use super::{signal, until};
 
 /// A port for devices.
@@ -38,6 +39,8 @@ pub(crate) struct Setup {
     /// Sections at the end.
     profiles: String,
     capture: String,
+    /// Further keys of `[peer]`.
+    peer: String,
 }
 
 fn any_port() -> SocketAddr {
@@ -60,6 +63,7 @@ impl Setup {
             auth_required: false,
             profiles: String::new(),
             capture: String::new(),
+            peer: String::new(),
         }
     }
 
@@ -127,6 +131,14 @@ impl Setup {
         self
     }
 
+    /// Instances speak TLS with these files.
+    pub(crate) fn peer_tls(mut self, Paths { certificate, key, ca }: &Paths) -> Self {
+        for (name, path) in [("certificate_file", certificate), ("key_file", key), ("ca_file", ca)] {
+            writeln!(self.peer, "{name} = {}", toml_text(&path.to_string_lossy())).unwrap();
+        }
+        self
+    }
+
     /// Captures go to this directory, or to their topic.
     pub(crate) fn captures(mut self, directory: &Path) -> Self {
         self.capture = format!("[capture]\npath = {}\ntopic = true\n", toml_text(&directory.to_string_lossy()));
@@ -154,7 +166,8 @@ impl Setup {
         write!(text, "[security]\nsecrets = [{}]\njt808_auth = \"{auth}\"\n", secrets.join(", ")).unwrap();
         write!(text, "[admin]\naddress = \"{}\"\n[agent]\naddress = \"{}\"\n", self.admin, self.agent).unwrap();
         // what a drain waits for is short, so that the tests that drain are
-        text.push_str("[peer]\naddress = \"127.0.0.1:0\"\n[drain]\nnotice_s = 1\nlimit_s = 5\nclose_s = 1\n");
+        write!(text, "[peer]\naddress = \"127.0.0.1:0\"\n{}", self.peer).unwrap();
+        text.push_str("[drain]\nnotice_s = 1\nlimit_s = 5\nclose_s = 1\n");
         text.push_str(&self.capture);
         text.push_str(&self.profiles);
         text
@@ -169,6 +182,7 @@ impl Setup {
             gateway.assert_alive();
             gateway.note_addresses()
         });
+        gateway.await_ready();
         gateway
     }
 
@@ -283,6 +297,12 @@ impl Gateway {
         self.setup.agent
     }
 
+    /// Where other instances connect.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        let line = self.lines_with("listening peer address=").remove(0);
+        line.split_once('=').unwrap().1.trim().parse().unwrap()
+    }
+
     /// Its name.
     pub(crate) fn id(&self) -> &str {
         &self.setup.id
@@ -363,6 +383,15 @@ impl Gateway {
         until("the gateway to listen again", || {
             self.assert_alive();
             self.note_addresses()
+        });
+        self.await_ready();
+    }
+
+    /// Wait until it says that it serves devices.
+    fn await_ready(&self) {
+        until("the gateway to be ready", || {
+            let status = http(self.setup.admin, "GET", "/ready").map(|(status, _)| status);
+            matches!(status, Ok(200)).then_some(())
         });
     }
 

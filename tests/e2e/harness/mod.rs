@@ -3,6 +3,7 @@
 //! Nothing here sleeps for a time that should be enough. Everything waits for something to be true, up to a bound that only
 //! a broken build reaches. No port is fixed.
 
+pub(crate) mod authority;
 pub(crate) mod backend;
 pub(crate) mod device;
 pub(crate) mod fixtures;

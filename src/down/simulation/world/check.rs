@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Until a sign-on is in the topic, in milliseconds.
+const SETTLED_MS: u64 = 1000;
+
 /// Result, reason, attempts.
 type End = (Ending, Option<EndingReason>, u32);
 
@@ -29,13 +32,32 @@ impl World {
         }
         for id in self.commands.keys() {
             let ends = outcomes.get(id.as_str()).map_or(&[][..], Vec::as_slice);
-            if ends.len() != 1 {
+            let most = self.copies.get(id.as_str()).map_or(1, BTreeSet::len);
+            if ends.is_empty() || ends.len() > most {
                 complaints.push(format!("{} outcomes of {}: {ends:?}", ends.len(), id.as_str()));
             }
         }
         for place in &self.nameless {
             if nameless.get(place) != Some(&1) {
                 complaints.push(format!("{:?} outcomes of the record {place:?}", nameless.get(place)));
+            }
+        }
+        for (d, device) in self.devices.iter().enumerate() {
+            let last = self.broker.sessions.iter().rev().find(|(id, _)| *id == device_id(d)).map(|(_, record)| record);
+            let connected = device.at.filter(|(n, life, session)| {
+                self.lives(*n, *life) && self.instances[*n].connections.get(session).is_some_and(|c| c.live)
+            });
+            let told = last.and_then(Option::as_ref).filter(|r| r.state == State::Connected).map(|r| r.session.0);
+            // one that has just come is still to be told of
+            let connected = connected.filter(|_| self.now >= device.since + SETTLED_MS);
+            if let Some((_, _, session)) = connected.filter(|(_, _, session)| told != Some(*session)) {
+                complaints.push(format!("device {d} is connected in session {session}, and the topic says {last:?}"));
+            }
+            // one that was found to be gone only lately may be there for some time
+            let due = |r: &Record| self.utc().as_millis() - r.since.as_millis() > (FORGET_MS + SKEW_MS + 2 * TIDY_MS) as i64;
+            let kept = last.and_then(Option::as_ref).filter(|r| r.state == State::Connected || due(r));
+            if d >= DEVICES && kept.is_some() {
+                complaints.push(format!("device {d} was not forgotten: {last:?}"));
             }
         }
         let mut written: BTreeMap<&CommandId, Vec<&Write>> = BTreeMap::new();
@@ -48,7 +70,9 @@ impl World {
             if let Some(late) = writes.iter().find(|w| w.at >= deadline + SKEW_MS + 50) {
                 complaints.push(format!("{} was written at {} by {}, its deadline was {deadline}", id.as_str(), late.at, late.by));
             }
-            if writes.len() > 1 && !repeat_safe(&command.kind) {
+            // a copy in another partition is a command of its own
+            let copies = self.copies.contains_key(id.as_str());
+            if writes.len() > 1 && !repeat_safe(&command.kind) && !copies {
                 let all: Vec<_> = writes.iter().map(|w| (w.at, w.by.to_string())).collect();
                 complaints.push(format!("{} ({}) was written {} times: {all:?}", id.as_str(), command.kind.name(), writes.len()));
             }
@@ -56,7 +80,7 @@ impl World {
                 let unwritten = matches!(result, Ending::Offline | Ending::Expired) || *reason == Some(EndingReason::NotShown);
                 // a kind that may be sent twice may end by what came of one attempt while another is under way
                 let once = !repeat_safe(&command.kind);
-                if unwritten || (once && *result == Ending::Superseded && *attempts == 0) {
+                if !copies && (unwritten || (once && *result == Ending::Superseded && *attempts == 0)) {
                     complaints.push(format!("{} was written and ended {result:?} {reason:?}", id.as_str()));
                 }
             }

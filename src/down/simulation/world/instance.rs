@@ -22,8 +22,27 @@ impl World {
             self.report(n, report);
         }
         self.watch(n);
+        if self.now >= self.instances[n].tidied + TIDY_MS {
+            self.instances[n].tidied = self.now;
+            self.tidy(n);
+        }
         self.effects(n);
         self.write(n);
+    }
+
+    /// The records of devices that nobody holds.
+    fn tidy(&mut self, n: usize) {
+        let now = self.clock(n);
+        let instance = &mut self.instances[n];
+        let mut acts = Vec::new();
+        for (device, of) in instance.home.orphans(GONE, &instance.table, now) {
+            instance.table.orphaned(&device, &of, now, &mut acts);
+        }
+        let before = now.utc.plus_millis(-(FORGET_MS as i64));
+        for device in instance.table.forget(before, |device| instance.home.keeps(device)) {
+            instance.dirty.insert(device);
+        }
+        self.acts(n, acts);
     }
 
     pub(super) fn group(&mut self, n: usize) {
@@ -44,6 +63,7 @@ impl World {
                 let boundary = self.broker.commands[partition].len() as i64;
                 self.say(|| format!("gw-{n} gets partition {partition} from {start}, {boundary} are there"));
                 self.instances[n].partitions.insert(partition, (generation, start as usize));
+                self.instances[n].home.on_spread(PARTITIONS as u32);
                 self.instances[n].home.on_assigned(partition as i32, start, boundary, now);
             }
         }
@@ -68,6 +88,9 @@ impl World {
             let record = self.instances[n].table.record(&device).cloned();
             if let Some(record) = &record {
                 self.instances[n].table.published(&device, record.session, &mut acts);
+                if let Some(connection) = self.instances[n].connections.get_mut(&record.session.0) {
+                    connection.in_topic = record.revision;
+                }
             }
             self.broker.sessions.push((device, record));
         }
@@ -138,7 +161,7 @@ impl World {
                     }
                     Effect::Keep { device, driver } => {
                         let mut acts = Vec::new();
-                        let change = |kept: &mut protocols::desk::DeviceState| {
+                        let change = |kept: &mut DeviceState| {
                             kept.driver = Some(driver);
                             true
                         };
@@ -190,18 +213,26 @@ impl World {
     pub(super) fn report(&mut self, n: usize, report: Report) {
         self.say(|| format!("gw-{n}: {} {:?}", report.command_id.as_str(), report.answered));
         let now = self.clock(n).uptime;
-        let report = self.instances[n].holder.on_report(report, now);
-        self.route(n, report);
+        for report in self.instances[n].holder.on_report(report, now) {
+            self.route(n, report);
+        }
     }
 
     pub(super) fn route(&mut self, n: usize, report: Report) {
         let me = self.instances[n].id.clone();
-        if report.home == me {
+        if report.home == me || report.home.is_anyone() {
             let now = self.clock(n);
             let instance = &mut self.instances[n];
-            instance.home.on_report(&me, report, &instance.table, now);
+            instance.home.on_report(&me, report.clone(), &instance.table, now);
             self.effects(n);
-        } else {
+        }
+        if report.home.is_anyone() {
+            let others: Vec<_> =
+                self.instances.iter().filter(|i| i.alive && i.watched.contains_key(&me)).map(|i| i.id.clone()).collect();
+            for to in others {
+                self.send_to(n, &to, Message::Report(report.clone()));
+            }
+        } else if report.home != me {
             let to = report.home.clone();
             self.send_to(n, &to, Message::Report(report));
         }
@@ -241,7 +272,7 @@ impl World {
             }
             Message::Report(report) => {
                 let instance = &mut self.instances[n];
-                if report.home == me {
+                if report.home == me || report.home.is_anyone() {
                     instance.home.on_report(from, report, &instance.table, now);
                 }
             }

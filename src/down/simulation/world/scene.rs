@@ -6,11 +6,15 @@ impl World {
     pub(super) fn step(&mut self, n: usize, session: u64) {
         let now = self.clock(n);
         let life = self.instances[n].id.boot;
+        self.note_order(n, session);
         let Some(connection) = self.instances[n].connections.get_mut(&session) else { return };
         let (written, reports) = connection.step(now.uptime, now.utc);
         let (live, idle) = (connection.live, connection.is_idle());
         if let Some(errand) = written {
             let id = errand.command.id.clone();
+            if let Kind::OrderOffer(_) = errand.command.kind {
+                self.offer_written(n, session, live, &errand.command);
+            }
             self.say(|| format!("gw-{n} writes {} (attempt {}) on session {session}, live {live}", id.as_str(), errand.attempt));
             self.writes.push(Write { command: errand.command, at: self.now, by: self.instances[n].id.clone() });
             if live && !self.chance.one_in(4) {
@@ -24,6 +28,80 @@ impl World {
         }
         for report in reports {
             self.report(n, report);
+        }
+    }
+
+    /// What the next errand tells the device of is kept with the device first.
+    fn note_order(&mut self, n: usize, session: u64) {
+        let now = self.clock(n);
+        let instance = &mut self.instances[n];
+        let Some(connection) = instance.connections.get_mut(&session) else { return };
+        let Some(errand) = connection.unseen() else { return };
+        let Kind::OrderOffer(offer) = &errand.command.kind else { return connection.seen(None) };
+        let device = &connection.device;
+        let mut kept = instance.table.record(device).map_or_else(DeviceState::default, |r| r.kept.clone());
+        kept.open_orders.retain(|o| o.order_id != offer.order_id);
+        let order = json!({"order_id": offer.order_id, "command_id": errand.command.id, "stage": "offered"});
+        kept.open_orders.push(serde_json::from_value(order).unwrap());
+        let mut acts = Vec::new();
+        let revision = instance.table.keep(device, connection.session, kept, &mut acts);
+        connection.seen(revision.map(|revision| After::record(revision, now.uptime)));
+        self.acts(n, acts);
+    }
+
+    /// Unless Kafka was out of reach, a record tells of an offer before its first byte goes out.
+    fn offer_written(&mut self, n: usize, session: u64, live: bool, command: &Arc<Command>) {
+        let tells = |record: &Option<Record>| {
+            record.as_ref().is_some_and(|r| r.kept.open_orders.iter().any(|o| o.command_id.as_ref() == Some(&command.id)))
+        };
+        let of_device = |(device, record): &(DeviceId, Option<Record>)| *device == command.device_id && tells(record);
+        let recorded = self.broker.sessions.iter().position(of_device);
+        let instance = &self.instances[n];
+        let trouble = instance.kafka_cut_until.max(instance.paused_until) + RECORD.as_millis() as u64 + 200;
+        // nor has it to be told of one whose device is somewhere else by now
+        let ours = instance.table.record(&command.device_id).is_some_and(|r| r.session.0 == session);
+        if recorded.is_none() && ours && trouble < self.now {
+            self.complaints.push(format!("{} was shown at {} before any record told of it", command.id.as_str(), self.now));
+        }
+        let device = (0..DEVICES).find(|d| device_id(*d) == command.device_id);
+        if let Some(device) = device.filter(|_| live) {
+            self.devices[device].shown.push(Shown { command: Arc::clone(command), by: session, recorded });
+        }
+    }
+
+    /// The driver presses the key for an offer that an earlier connection has brought.
+    pub(super) fn accept(&mut self, n: usize, session: u64, shown: &Shown) {
+        let now = self.clock(n);
+        let Some(connection) = self.instances[n].connections.get(&session).filter(|c| c.live) else { return };
+        let (id, device) = (&shown.command.id, &shown.command.device_id);
+        let kept = self.instances[n].table.record(device).filter(|r| r.session.0 == session).map(|r| &r.kept);
+        let known = kept.is_some_and(|k| k.open_orders.iter().any(|o| o.command_id.as_ref() == Some(id)));
+        if connection.has_written(id) || !known || now.utc >= shown.command.deadline {
+            return;
+        }
+        let outcome = Outcome { attempts: 1, answered_at: Some(now.utc), ..Outcome::of(None, Ending::Acknowledged) };
+        let home = HomeId::anyone();
+        let report = Report { command_id: id.clone(), device_id: device.clone(), home, answered: Answered::Outcome(outcome) };
+        self.report(n, report);
+    }
+
+    /// Whether a device's new session knows the offers on its screen; some of them are answered now.
+    fn recall(&mut self, d: usize, n: usize, session: u64, before: Option<u64>) {
+        let life = self.instances[n].id.boot;
+        let known = self.instances[n].sessions_read;
+        for shown in std::mem::take(&mut self.devices[d].shown) {
+            let Kind::OrderOffer(offer) = &shown.command.kind else { continue };
+            // the same order may have been offered again since
+            let order = |r: &Record| r.kept.open_orders.iter().any(|o| o.order_id == offer.order_id);
+            let missing = !self.instances[n].table.record(&device_id(d)).is_some_and(order);
+            if missing && before == Some(shown.by) && shown.recorded.is_some_and(|at| at < known) {
+                self.complaints
+                    .push(format!("session {session} does not know {}, which is on the screen", shown.command.id.as_str()));
+            }
+            let after = self.chance.ms(5, 4000);
+            if self.chance.one_in(2) {
+                self.after(after, Event::Accept(n, life, session, shown));
+            }
         }
     }
 
@@ -45,8 +123,10 @@ impl World {
     }
 
     pub(super) fn device(&mut self, d: usize) {
-        let again = self.chance.ms(500, 12_000);
-        self.after(again, Event::Device(d));
+        if d < DEVICES {
+            let again = self.chance.ms(500, 12_000);
+            self.after(again, Event::Device(d));
+        }
         // what a device leaves behind is noticed at once or after the idle time
         if let Some((n, life, session)) = self.devices[d].at.take() {
             if self.lives(n, life)
@@ -73,6 +153,7 @@ impl World {
         self.next_session += 1;
         let mut acts = Vec::new();
         let arrival = Arrival { session, protocol: "jt808", peer: "203.0.113.1:1" };
+        let before = self.instances[n].table.record(&device).map(|r| r.session.0);
         if self.instances[n].table.sign_on(&device, &arrival, now, &mut acts).is_none() {
             return;
         }
@@ -82,9 +163,17 @@ impl World {
             self.after(3, Event::End(n, life, old));
         }
         self.instances[n].connections.insert(session.0, Connection::new(device, session));
-        self.devices[d].at = Some((n, life, session.0));
+        (self.devices[d].at, self.devices[d].since) = (Some((n, life, session.0)), self.now);
+        self.recall(d, n, session.0, before);
         self.acts(n, acts);
         self.effects(n);
+    }
+
+    /// Its instance may notice, or may have been lost with it.
+    pub(super) fn leave(&mut self, d: usize) {
+        if let Some((n, life, session)) = self.devices[d].at.take() {
+            self.after(5, Event::End(n, life, session));
+        }
     }
 
     pub(super) fn produce(&mut self) {
@@ -95,8 +184,15 @@ impl World {
         self.after(again, Event::Produce);
         if self.chance.one_in(15) && !self.produced.is_empty() {
             let at = self.chance.below(self.produced.len() as u64) as usize;
-            let (partition, value) = self.produced[at].clone();
+            let (mut partition, value) = self.produced[at].clone();
             let utc = self.utc();
+            if self.chance.one_in(4) {
+                // a backend that places keys in another way than before
+                let id = serde_json::from_slice::<serde_json::Value>(&value).unwrap()["id"].as_str().unwrap().to_owned();
+                let among = self.copies.entry(id).or_insert_with(|| BTreeSet::from([partition]));
+                partition = (partition + 1) % PARTITIONS;
+                among.insert(partition);
+            }
             self.broker.produce(partition, value, utc);
             return;
         }
