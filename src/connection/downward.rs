@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use super::{Connection, SCRATCH, Stage};
 use crate::capture::Direction;
 use crate::clock;
-use crate::down::owner::{Answered, HomeId, Report};
+use crate::down::owner::{Answered, HomeId, Letter, Report};
 
 /// The commands of one connection; there only while there are some.
 #[derive(Debug, Default)]
@@ -40,8 +40,15 @@ impl Connection {
             return false;
         }
         let mut some = false;
-        while let Some(errand) = self.control.mailbox.pop() {
+        while let Some(letter) = self.control.mailbox.pop() {
             some = true;
+            let errand = match letter {
+                Letter::Errand(errand) => errand,
+                Letter::Question(question) => {
+                    let _ = question.send(self.told());
+                    continue;
+                }
+            };
             let command = Arc::unwrap_or_clone(errand.command);
             let down = self.downward.get_or_insert_default();
             if !down.homes.iter().any(|(id, ..)| *id == command.id) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use protocols::command::{Command, CommandId};
+use protocols::identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,12 +28,13 @@ use tracing::{debug, info, warn};
 use super::holder::Known;
 use super::hub::Input;
 use super::owner::{Errand, HomeId, InstanceId, Report, Undelivered};
+use super::view::View;
 use crate::clock;
 
 /// To connect: instances stand in one data centre.
 const CONNECT: Duration = Duration::from_millis(200);
 /// For any answer; then the instance counts as out of reach.
-const ANSWER: Duration = Duration::from_secs(1);
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// Between two pings.
 const PING: Duration = Duration::from_millis(300);
 /// Between two tries to connect.
@@ -79,6 +81,20 @@ pub(crate) enum Message {
     Report(Report),
     /// Its end was heard.
     Acknowledge(CommandId),
+    /// What is known of this device? For a person who asks.
+    Look {
+        /// Which.
+        device: DeviceId,
+        /// Comes back with the answer.
+        number: u64,
+    },
+    /// This.
+    Seen {
+        /// That of the question.
+        number: u64,
+        /// What is known.
+        view: Box<View>,
+    },
     /// Are you there?
     Ping,
     /// Yes.
