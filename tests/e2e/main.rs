@@ -16,3 +16,4 @@ mod orders;
 mod proxy;
 mod replay;
 mod spool;
+mod tools;
