@@ -6,8 +6,8 @@
 //! | `GET /ready` | 200 while sessions are served, also while draining or without Kafka; 503 before, in the first seconds after the start, while it reads what devices have open; the state is in the body |
 //! | `GET /metrics` | Prometheus text |
 //! | `GET /sessions?device=PREFIX&limit=N` | connected devices |
-//! | `GET /devices/ID` | its session on whichever instance, its open commands and last outcomes as far as known here |
-//! | `POST /devices/ID/commands?wait=1` | a command, where there is no Kafka; with `wait` its progress and outcome, a line each |
+//! | `GET /devices/ID?everywhere=1` | its session on whichever instance, and what this one, or all of them, know of it |
+//! | `POST /devices/ID/commands?wait=1` | a command; with `wait` its progress and outcome, a line each |
 //! | `GET /ledger` | the accounting, one consistent snapshot |
 //! | `GET /log`, `PUT /log` | the log filter, e.g. `info,navgate=debug` |
 //! | `POST /capture`, `GET /capture`, `GET /capture/ID`, `DELETE /capture/ID`, `GET /capture/ID/FILE` | raw bytes of a device: begin, list, look, end, the script |
@@ -15,8 +15,11 @@
 //!
 //! Away from loopback every endpoint but `/live` and `/ready` wants `Authorization: Bearer TOKEN`.
 
+mod devices;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -26,29 +29,21 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use protocols::identity::DeviceId;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::capture::{self, Captures, Refused, Told};
-use crate::clock;
 use crate::down::hub::Handle;
 use crate::gateway::Gateway;
 use crate::logging::LogFilter;
+pub(crate) use devices::Following;
 
 /// Sessions shown unless asked otherwise, and at most: a page that a person or `jq` can take.
 const SESSIONS_SHOWN: usize = 1000;
 /// See [`SESSIONS_SHOWN`].
 const SESSIONS_AT_MOST: usize = 100_000;
-
-/// Deadline of a command that names none: what a person waits for.
-const DEADLINE_MS: i64 = 30_000;
-/// Bytes of progress and outcome that a slow reader may leave unread.
-const LINES: usize = 64 * 1024;
 
 /// What the endpoints need.
 #[derive(Debug, Clone)]
@@ -63,6 +58,10 @@ pub(crate) struct Admin {
     pub(crate) drain: CancellationToken,
     /// The way to devices.
     pub(crate) down: Handle,
+    /// The latest deadline that is accepted, from now.
+    pub(crate) max_deadline: Duration,
+    /// Commands that are written or followed now.
+    pub(crate) following: Arc<Following>,
 }
 
 /// Serve until cancelled.
@@ -70,8 +69,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
     let closed = Router::new()
         .route("/metrics", get(metrics))
         .route("/sessions", get(sessions))
-        .route("/devices/{id}", get(device))
-        .route("/devices/{id}/commands", post(command))
+        .route("/devices/{id}", get(devices::look))
+        .route("/devices/{id}/commands", post(devices::command))
         .route("/ledger", get(ledger))
         .route("/log", get(log).put(set_log))
         .route("/capture", get(captures).post(begin_capture))
@@ -130,64 +129,6 @@ struct Which {
 async fn sessions(State(admin): State<Admin>, Query(which): Query<Which>) -> Response {
     let limit = which.limit.unwrap_or(SESSIONS_SHOWN).min(SESSIONS_AT_MOST);
     Json(admin.gateway.sessions.shown(which.device.as_deref(), limit)).into_response()
-}
-
-async fn device(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    let Some(device) = DeviceId::normalise(&id) else {
-        return (StatusCode::BAD_REQUEST, "this cannot be the identity of a device\n").into_response();
-    };
-    match admin.down.show(device.clone()).await {
-        Some(shown) if shown.session.is_none() && shown.open_commands.is_empty() && shown.last_outcomes.is_empty() => {
-            (StatusCode::NOT_FOUND, Json(json!({ "device_id": device }))).into_response()
-        }
-        Some(shown) => Json(json!({ "device_id": device, "gateway": admin.gateway.id, "known": shown })).into_response(),
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wait {
-    wait: Option<u8>,
-}
-
-async fn command(
-    State(admin): State<Admin>,
-    Path(id): Path<String>,
-    Query(Wait { wait }): Query<Wait>,
-    Json(mut body): Json<serde_json::Map<String, serde_json::Value>>,
-) -> Response {
-    if !admin.down.embedded {
-        let text = "with Kafka commands come by the commands topic; `navgate send --brokers …` writes one there\n";
-        return (StatusCode::CONFLICT, text).into_response();
-    }
-    let mut random = [0; 16];
-    if getrandom::fill(&mut random).is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    let command_id = body.entry("id").or_insert_with(|| protocols::cursor::hex(&random).into()).clone();
-    body.insert("device_id".into(), id.into());
-    body.entry("deadline").or_insert_with(|| clock::utc().plus_millis(DEADLINE_MS).to_string().into());
-    let Ok(value) = serde_json::to_vec(&body) else { return StatusCode::BAD_REQUEST.into_response() };
-    let mut answers = admin.down.listen();
-    admin.down.post(value);
-    if wait.unwrap_or(0) == 0 {
-        return (StatusCode::ACCEPTED, Json(json!({ "id": command_id }))).into_response();
-    }
-    let (reader, mut writer) = tokio::io::duplex(LINES);
-    tokio::spawn(async move {
-        while let Ok(line) = answers.recv().await {
-            let Ok(answer) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-            let of = |kind: &str| answer.get(kind).and_then(|a| a.get("command_id")) == Some(&command_id);
-            let ended = of("outcome");
-            let ours = ended || of("progress");
-            if ours && (writer.write_all(format!("{line}\n").as_bytes()).await.is_err() || ended) {
-                return;
-            }
-        }
-    });
-    let body = axum::body::Body::from_stream(ReaderStream::new(reader));
-    ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
 }
 
 async fn ledger(State(admin): State<Admin>) -> Response {

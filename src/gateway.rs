@@ -12,6 +12,7 @@ use protocols::registry::Protocol;
 use crate::capture::Captures;
 use crate::config::{Devices, Network, ProxyMode};
 use crate::down::owner::Reports;
+use crate::faults::Faults;
 use crate::ledger::{Ledger, UNDETECTED};
 use crate::receipts::Receipts;
 use crate::sessions::Sessions;
@@ -37,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) captures: Captures,
     /// Bounds of connections.
     pub(crate) limits: Limits,
+    /// What could not be read lately, by device.
+    pub(crate) faults: Faults,
     /// Who may connect.
     pub(crate) access: Access,
     /// Metrics that are counted as things happen.

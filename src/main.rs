@@ -16,6 +16,7 @@ mod connection;
 mod contract;
 mod demo;
 mod down;
+mod faults;
 mod gateway;
 mod journal;
 mod ledger;
@@ -23,6 +24,7 @@ mod listener;
 mod logging;
 mod proxy;
 mod receipts;
+mod recent;
 mod record;
 mod serve;
 mod sessions;
@@ -54,8 +56,8 @@ fn main() -> ExitCode {
         Command::Import(args) => cli::import::run(&args),
         Command::DrainJournal(args) => cli::drain_journal::run(&args),
         Command::Events(args) => cli::events::run(&args),
-        Command::Send(args) => cli::send::send(&args),
-        Command::Why(args) => cli::send::why(&args),
+        Command::Send(args) => cli::send::run(&args),
+        Command::Why(args) => cli::why::run(&args),
         Command::Contract(args) => contract::print(&args, &mut io::stdout().lock()).map_err(Exit::from),
     };
     done.map_or_else(Exit::report, |()| ExitCode::SUCCESS)

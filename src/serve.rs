@@ -20,6 +20,7 @@ use crate::agent;
 use crate::capture::Captures;
 use crate::config::{Config, Listener, OnFull, SinkKind, UnknownDevices};
 use crate::down;
+use crate::faults::Faults;
 use crate::gateway::{Access, Choice, Gateway, Limits, Port, Speaks};
 use crate::journal;
 use crate::ledger::Ledger;
@@ -122,6 +123,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         sessions,
         reports,
         captures: Captures::new(config.capture.clone()),
+        faults: Faults::default(),
         limits: Limits {
             identify: config.limits.identify_s.get(),
             proxy_header: config.limits.proxy_header_s.get(),
@@ -168,6 +170,8 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         token: config.admin.token.as_ref().map(|t| t.reveal().into()),
         drain: drain.clone(),
         down: down.clone(),
+        max_deadline: config.commands.max_deadline_s.get(),
+        following: Arc::default(),
     };
     tokio::spawn(admin::serve(admin, endpoints, services.clone()));
     eprintln!("listening agent address={}", local(&agent)?);

@@ -15,11 +15,13 @@ use protocols::identity::{DeviceId, SessionId};
 use protocols::time::{Now, Timestamp};
 use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::down::Input;
 use crate::down::owner::{Errand, InstanceId, Mailbox, Undelivered};
 use crate::down::table::{Act, Arrival, Table, Welcome};
+use crate::down::view;
 
 /// A device that is taken over more often than [`CLONE_TAKEOVERS`] times in this time is two devices with one identity.
 pub(crate) const CLONE_WINDOW: Duration = Duration::from_secs(60);
@@ -78,7 +80,15 @@ impl Control {
         self.waker.wake();
     }
 
-    /// Be woken by [`Control::close`] and [`Control::deliver`].
+    /// Ask the connection how its device is.
+    fn ask(&self) -> oneshot::Receiver<view::Connection> {
+        let (question, answer) = oneshot::channel();
+        self.mailbox.ask(question);
+        self.wake();
+        answer
+    }
+
+    /// Be woken by [`Control::close`], [`Control::deliver`] and [`Control::ask`].
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
@@ -281,6 +291,11 @@ impl Sessions {
             Some(control) => control.deliver(errand),
             None => Err((errand, Undelivered::NotHere)),
         }
+    }
+
+    /// Ask the connection of a device how it is, if it has one here.
+    pub(crate) fn ask(&self, device: &DeviceId) -> Option<oneshot::Receiver<view::Connection>> {
+        self.devices.get(device).map(|c| c.control.ask())
     }
 
     /// Where a device is connected from.

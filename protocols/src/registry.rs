@@ -33,6 +33,8 @@ pub struct Protocol {
     pub evidence: fn(&[u8], bool) -> Evidence,
     /// The kinds of commands that it can express, and what the device says to each at best.
     pub commands: &'static [(&'static str, Confirms)],
+    /// See [`Wire::DRIVERS`].
+    pub drivers: bool,
     /// The parameters that have a name; see [`Wire::parameters`].
     pub parameters: fn() -> Vec<(u32, &'static str)>,
     /// A session on a new connection.
@@ -126,6 +128,7 @@ impl Protocol {
             probe: W::probe,
             evidence: detect::evidence::<W>,
             commands: W::COMMANDS,
+            drivers: W::DRIVERS,
             parameters: W::parameters,
             open: Machine::<W>::open,
             down: Down::of::<W>(),

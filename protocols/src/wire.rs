@@ -178,6 +178,9 @@ pub trait Wire: Sized + Send + 'static {
         Vec::new()
     }
 
+    /// Whether devices say who drives them: without a driver such a device is a car that nobody works with.
+    const DRIVERS: bool = false;
+
     /// Whether the answer to an offer does not say which offer it means, so that only one may be open at a time.
     fn one_offer(&self, _profile: &Profile) -> bool {
         false

@@ -45,9 +45,20 @@ pub(crate) enum Command {
     /// Send to Kafka what a gateway that will not come back left in its journal
     DrainJournal(DrainJournalArgs),
     /// Send a command to a device, and tell what becomes of it
+    ///
+    /// Its progress and its outcome go to the standard output, each as the record of the contract that a backend reads, one a
+    /// line. Whatever is wrong with the command is said before anything is sent.
+    ///
+    /// Exit status 0: it ended `acknowledged`; 1: it ended otherwise, or nobody can say how; 2: it was not sent, for it makes no
+    /// sense.
     Send(super::send::SendArgs),
-    /// Say in a sentence how it is with a device
-    Why(super::send::WhyArgs),
+    /// Say in a sentence why a car gets no orders
+    ///
+    /// Or that nothing keeps them from it. Any instance can be asked: it asks the others. If several things are wrong, the sentence
+    /// tells the one that has to be mended first; README.md lists them in their order.
+    ///
+    /// Exit status 0 if there is an answer, whatever it is.
+    Why(super::why::WhyArgs),
     /// Print the contract with the backend: the AsyncAPI document, or the JSON Schema of a type
     Contract(crate::contract::ContractArgs),
 }

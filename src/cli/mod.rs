@@ -6,11 +6,13 @@ pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod drain_journal;
 pub(crate) mod events;
+mod http;
 pub(crate) mod import;
 pub(crate) mod protocols;
 pub(crate) mod replay;
 pub(crate) mod send;
 pub(crate) mod serve;
+pub(crate) mod why;
 
 use std::io;
 use std::process::ExitCode;

@@ -1,215 +1,251 @@
-//! `navgate send` and `navgate why`.
+//! `navgate send`: a command from a person, by a gateway's admin address or straight into Kafka.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, Read, Write};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
+use protocols::command::{self, Kind};
 use protocols::identity::DeviceId;
 use protocols::time::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Map, Value, json};
 
 use super::Exit;
+use super::http::{AdminArgs, Client, in_path, objection};
 use crate::clock;
+use crate::config;
+use crate::down::courier::{Courier, Heard, LATE, PATIENCE};
 
-/// How long an answer may take beyond the deadline: the outcome has to be written first.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// One request to Kafka.
-const REQUEST: Duration = Duration::from_secs(10);
+/// For what the gateway itself needs beyond a deadline and [`PATIENCE`]: writing the command to Kafka, and saying that it waited
+/// in vain.
+const GATEWAY: Duration = Duration::from_secs(30);
 
-/// Where the gateway's admin endpoint is.
+/// What is read from the standard input: more than any command has.
+const MOST: u64 = 2 * command::MAX_COMMAND as u64;
+
+/// What to send, to whom, by which way.
 #[derive(Debug, Args)]
-struct Admin {
-    /// The admin endpoint of an instance
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9900")]
-    admin: SocketAddr,
-    /// Its token, if it wants one
-    #[arg(long, env = "NAVGATE_ADMIN__TOKEN", hide_env_values = true)]
-    token: Option<String>,
-}
-
-/// What to send.
-#[derive(Debug, Args)]
+#[command(after_long_help = examples())]
 pub(crate) struct SendArgs {
-    /// The device
+    /// The device, as events name it
     device: String,
-    /// The kind of command, such as `text` or `order_offer`
+    /// The kind of command; --help has an example of each
+    #[arg(value_parser = PossibleValuesParser::new(Kind::NAMES), hide_possible_values = true)]
     kind: String,
-    /// Its content, such as '{"text":"hello"}'
+    /// What belongs to that kind, as JSON; `-` reads it from the standard input
     #[arg(default_value = "{}")]
     content: String,
-    /// The command's id; random if absent
+    /// The command's id; without it a random one
     #[arg(long)]
     id: Option<String>,
-    /// Seconds until its deadline
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    /// Until its deadline: after it the answer is worth nothing any more
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
     #[command(flatten)]
-    admin: Admin,
-    /// Write it to the commands topic of these brokers instead
-    #[arg(long, value_name = "HOST:PORT,…")]
+    admin: AdminArgs,
+    /// Straight into the commands topic of these brokers, past the admin address
+    #[arg(long, value_name = "HOST:PORT,…", conflicts_with_all = ["admin", "token_file"])]
     brokers: Option<String>,
-    /// How the topics' names begin
-    #[arg(long, default_value = "navgate", requires = "brokers")]
+    /// First part of the names of Kafka's topics (kafka.prefix)
+    #[arg(long, value_name = "PREFIX", default_value = "navgate", requires = "brokers")]
     prefix: String,
+    /// For librdkafka, as in [kafka.properties]: TLS, SASL
+    #[arg(long = "property", value_name = "NAME=VALUE", requires = "brokers", value_parser = property)]
+    properties: Vec<(String, String)>,
 }
 
-/// Whom to ask about.
-#[derive(Debug, Args)]
-pub(crate) struct WhyArgs {
-    /// The device
-    device: String,
-    #[command(flatten)]
-    admin: Admin,
+fn property(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "write NAME=VALUE".to_owned())
 }
 
-/// Send a command; progress and outcome go to stdout, a line each. Fails unless it ends `acknowledged`.
+/// One of each kind, as a shell takes it, with a remark. Line breaks keep each line whole in a terminal.
+const EXAMPLES: [(&str, &str, &str); Kind::NAMES.len() + 1] = [
+    (
+        "order_offer",
+        r#"{"order_id":"4711","type":"immediate",
+    "pickup":{"address":"Renmin Road 1"},"destination":{"address":"Airport"}}"#,
+        "ends with the driver's answer",
+    ),
+    (
+        "order_assign",
+        r#"{"order_id":"4711","won":true,"type":"immediate",
+    "pickup":{"address":"Renmin Road 1"},"passenger":{"name":"Li","phone":"13800000099"}}"#,
+        "the driver has it",
+    ),
+    ("order_assign", r#"{"order_id":"4711","won":false}"#, "another one has it"),
+    ("order_cancel", r#"{"order_id":"4711","reason":"passenger left"}"#, ""),
+    (
+        "order_list",
+        r#"{"orders":[{"order_id":"4712","type":"reserved",
+    "pickup":{"address":"Renmin Road 1","time":"2026-03-01T10:30:00Z"}}]}"#,
+        "all that the screen is to show",
+    ),
+    ("text", r#"{"text":"Road closed","urgent":true}"#, ""),
+    (
+        "question",
+        r#"{"text":"Break?",
+    "answers":[{"id":"y","text":"Yes"},{"id":"n","text":"No"}]}"#,
+        "",
+    ),
+    (
+        "driver_authorization",
+        r#"{"driver_id":"D7","authorized":false,
+    "reason":"papers"}"#,
+        "kept until said otherwise",
+    ),
+    ("alarm_confirm", r#"{"alarms":["sos"]}"#, ""),
+    ("locate", "{}", ""),
+    ("reboot", "{}", ""),
+    ("take_photo", r#"{"channel":1}"#, "the photo itself is a `data` event"),
+    ("track", r#"{"interval_s":10,"duration_s":600}"#, ""),
+    ("call", r#"{"phone":"13800000099","listen_only":true}"#, ""),
+    ("output", r#"{"name":"fuel","state":true}"#, "true: cut, locked, on"),
+    ("set_parameters", r#"{"values":{"heartbeat_s":60}}"#, "`navgate protocols --json` lists the names"),
+    ("query_parameters", r#"{"names":["heartbeat_s"]}"#, "without names: all"),
+    ("raw", r#"{"hex":"7e8104000001380000000100010d7e"}"#, "a whole frame, as on the wire"),
+];
+
+fn examples() -> String {
+    let mut text = String::from("Examples, one of each kind:\n");
+    for (kind, content, remark) in EXAMPLES {
+        if !remark.is_empty() {
+            text += &format!("  # {remark}\n");
+        }
+        let content = if content == "{}" { String::new() } else { format!(" '{content}'") };
+        text += &format!("  navgate send 13800000001 {kind}{content}\n");
+    }
+    text + "\nWhich protocol can say what: `navgate protocols`.\nWhat the fields mean: `navgate contract --schema command`."
+}
+
+/// A command that makes sense.
+#[derive(Debug)]
+struct Ready {
+    device: DeviceId,
+    id: String,
+    value: String,
+}
+
+/// Runs the command.
 ///
 /// # Errors
-/// What went wrong, or how else it ended.
-pub(crate) fn send(args: &SendArgs) -> Result<(), Exit> {
-    let device = DeviceId::normalise(&args.device).ok_or_else(|| Exit::failed("this cannot be the identity of a device"))?;
-    let content: Value = serde_json::from_str(&args.content).map_err(|e| Exit::failed(format!("the content is no JSON: {e}")))?;
+/// What makes no sense, what went wrong, or how else it ended.
+pub(crate) fn run(args: &SendArgs) -> Result<(), Exit> {
+    let content = match args.content.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin().lock().take(MOST))?,
+        given => given.to_owned(),
+    };
+    let ready = ready(args, &content, clock::utc())?;
+    let outcome = match &args.brokers {
+        Some(brokers) => by_kafka(args, brokers, &ready),
+        None => by_admin(&args.admin.client()?, &ready, args.seconds),
+    }?;
+    verdict(&outcome)
+}
+
+fn ready(args: &SendArgs, content: &str, now: Timestamp) -> Result<Ready, Exit> {
+    let device = DeviceId::normalise(&args.device)
+        .ok_or_else(|| Exit::usage(format!("DEVICE: `{}` cannot be the identity of a device", args.device)))?;
+    let example = || {
+        let example = EXAMPLES.iter().find(|(kind, ..)| *kind == args.kind).map_or("{}", |(_, content, _)| content);
+        format!("for example: navgate send {device} {} '{}'", args.kind, example.replace("\n    ", ""))
+    };
+    let content: Value =
+        serde_json::from_str(content).map_err(|e| Exit::usage(format!("CONTENT: this is no JSON: {e}; {}", example())))?;
     let id = match &args.id {
         Some(id) => id.clone(),
         None => random()?,
     };
-    let deadline = clock::utc().plus_millis(i64::from(args.seconds) * 1000);
     let mut command = Map::from_iter([
         ("id".to_owned(), Value::from(id.as_str())),
         ("device_id".to_owned(), json!(device)),
-        ("deadline".to_owned(), json!(deadline)),
+        ("deadline".to_owned(), json!(now.plus_millis(i64::from(args.seconds) * 1000))),
         ("kind".to_owned(), Value::from(args.kind.as_str())),
     ]);
     command.insert(args.kind.clone(), content);
     let value = Value::Object(command).to_string();
-    let outcome = match &args.brokers {
-        Some(brokers) => by_kafka(brokers, &args.prefix, &device, &id, &value, args.seconds),
-        None => by_admin(&args.admin, &device, &value, args.seconds),
-    }?;
-    match outcome["outcome"]["result"].as_str() {
-        Some("acknowledged") => Ok(()),
-        Some(result) => Err(Exit::failed(format!("it ended {result}"))),
-        None => Err(Exit::failed("no outcome came")),
-    }
+    // the latest deadline that is accepted is the gateway's to say
+    let read = command::read(value.as_bytes(), Timestamp::from_millis(i64::MAX));
+    let odd = match read {
+        Ok(received) if received.warnings.is_empty() => return Ok(Ready { device, id, value }),
+        Ok(received) => received.warnings.join(", "),
+        Err(invalid) => invalid.detail,
+    };
+    Err(Exit::usage(format!("{odd}; {}", example())))
 }
 
-fn by_admin(admin: &Admin, device: &DeviceId, value: &str, seconds: u32) -> Result<Value, Exit> {
-    let limit = Duration::from_secs(seconds.into()) + PATIENCE;
-    let (status, mut lines) = request(admin, "POST", &format!("/devices/{device}/commands?wait=1"), value, limit)?;
-    let mut last = Value::Null;
+fn by_admin(client: &Client, ready: &Ready, seconds: u32) -> Result<Value, Exit> {
+    let wait = Duration::from_secs(seconds.into()) + PATIENCE + GATEWAY;
+    let path = format!("/devices/{}/commands?wait=1", in_path(ready.device.as_str()));
+    let (status, mut lines) = client.ask("POST", &path, &ready.value, wait)?;
+    if status != 200 {
+        return Err(objection(status, &client.whole(&mut lines)?));
+    }
     let mut line = String::new();
-    while lines.read_line(&mut line)? > 0 {
-        if status != 200 {
-            return Err(Exit::failed(line.trim()));
+    while lines.read_line(&mut line).map_err(|e| client.broken(&e))? > 0 {
+        let record: Value = serde_json::from_str(&line).map_err(|e| Exit::failed(format!("the gateway's answer: {e}")))?;
+        if let Some(trouble) = record["detail"].as_str().filter(|_| record["type"] == "error") {
+            return Err(Exit::failed(trouble));
         }
         write!(std::io::stdout().lock(), "{line}")?;
-        last = serde_json::from_str(&line).unwrap_or_default();
+        if record["outcome"].is_object() {
+            return Ok(record);
+        }
         line.clear();
     }
-    Ok(last)
+    Err(Exit::failed("the gateway ended before the outcome came; the command goes on, its outcome is in Kafka or in the journal"))
 }
 
-fn by_kafka(brokers: &str, prefix: &str, device: &DeviceId, id: &str, value: &str, seconds: u32) -> Result<Value, Exit> {
-    let failed = |e: rdkafka::error::KafkaError| Exit::failed(format!("Kafka at {brokers}: {e}"));
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("group.id", format!("{prefix}-send")).set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().map_err(failed)?;
-    let outcomes = format!("{prefix}.outcomes");
-    let metadata = consumer.fetch_metadata(Some(&outcomes), REQUEST).map_err(failed)?;
-    let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
-    let mut ends = TopicPartitionList::new();
-    for partition in 0..i32::try_from(partitions).unwrap_or(0) {
-        let (_, end) = consumer.fetch_watermarks(&outcomes, partition, REQUEST).map_err(failed)?;
-        ends.add_partition_offset(&outcomes, partition, Offset::Offset(end)).map_err(failed)?;
-    }
-    consumer.assign(&ends).map_err(failed)?;
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("acks", "all").set("partitioner", "murmur2_random");
-    let producer: BaseProducer = config.create().map_err(failed)?;
-    let commands = format!("{prefix}.commands");
-    producer.send(BaseRecord::to(&commands).key(device.as_str()).payload(value)).map_err(|(e, _)| failed(e))?;
-    producer.flush(REQUEST).map_err(failed)?;
-    let end = Instant::now() + Duration::from_secs(seconds.into()) + PATIENCE;
-    while Instant::now() < end {
-        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let Some(answer) = message.payload().and_then(|p| serde_json::from_slice::<Value>(p).ok()) else { continue };
-        if [&answer["outcome"], &answer["progress"]].iter().any(|a| a["command_id"] == id) {
-            writeln!(std::io::stdout().lock(), "{answer}")?;
-        }
-        if answer["outcome"]["command_id"] == id {
-            return Ok(answer);
-        }
-    }
-    Err(Exit::failed("no outcome came; is a gateway running with this prefix?"))
-}
-
-/// Say how it is with a device.
-///
-/// # Errors
-/// What went wrong.
-pub(crate) fn why(args: &WhyArgs) -> Result<(), Exit> {
-    let device = DeviceId::normalise(&args.device).ok_or_else(|| Exit::failed("this cannot be the identity of a device"))?;
-    let (status, mut body) = request(&args.admin, "GET", &format!("/devices/{device}"), "", REQUEST)?;
-    let mut text = String::new();
-    body.read_to_string(&mut text)?;
-    match status {
-        200 => {
-            let shown: Value = serde_json::from_str(&text).map_err(|e| Exit::failed(e.to_string()))?;
-            writeln!(std::io::stdout().lock(), "{}", sentence(&device, &shown["known"], clock::utc()))?;
-            Ok(())
-        }
-        404 => {
-            let text =
-                format!("{device} has never been seen: it has not connected, or with another identity (`/sessions` lists who has)");
-            writeln!(std::io::stdout().lock(), "{text}")?;
-            Ok(())
-        }
-        _ => Err(Exit::failed(text.trim())),
-    }
-}
-
-fn sentence(device: &DeviceId, known: &Value, now: Timestamp) -> String {
-    let session = &known["session"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let since = session["since"].as_str().and_then(Timestamp::parse).map_or(0, |at| (now.as_millis() - at.as_millis()) / 1000);
-    let mut said = match session["state"].as_str() {
-        Some("connected") => {
-            format!(
-                "{device} is connected to {} ({}) for {since} s from {}",
-                text(&session["gateway"]),
-                text(&session["protocol"]),
-                text(&session["peer"])
-            )
-        }
-        Some(_) => format!("{device} is away for {since} s; it was connected to {} last", text(&session["gateway"])),
-        None => format!("{device} has never been seen"),
+fn by_kafka(args: &SendArgs, brokers: &str, ready: &Ready) -> Result<Value, Exit> {
+    let settings = config::Kafka {
+        brokers: brokers.split(',').map(|broker| broker.trim().to_owned()).collect(),
+        prefix: args.prefix.clone(),
+        properties: config::Properties(args.properties.iter().cloned().collect()),
+        ..config::Kafka::default()
     };
-    if session["driver"]["authorized"] == false {
-        said += &format!("; its driver {} is not authorized", text(&session["driver"]["driver_id"]));
-    }
-    let none = Vec::new();
-    let open = known["open_commands"].as_array().unwrap_or(&none);
-    for command in open {
-        said += &format!(
-            "; {} {} is {}, until {}",
-            text(&command["kind"]),
-            text(&command["id"]),
-            text(&command["place"]),
-            text(&command["deadline"])
-        );
-    }
-    if let Some(last) = known["last_outcomes"].as_array().and_then(|all| all.last()) {
-        let reason = last["reason"].as_str().map_or_else(String::new, |r| format!(" ({r})"));
-        said += &format!("; its last command ended {}{reason}", text(&last["result"]));
-    } else if open.is_empty() {
-        said += "; no command for it is known on this instance";
-    }
-    said
+    let courier = Courier::new(&settings, "navgate-send");
+    let until = Instant::now() + Duration::from_secs(args.seconds.into()) + PATIENCE;
+    let following =
+        courier.post_and_follow(&ready.device, ready.value.as_bytes()).map_err(|trouble| Exit::failed(trouble.to_string()))?;
+    let mut printed = Ok(());
+    let mut last = Value::Null;
+    let heard = following.hear(
+        &ready.id,
+        until,
+        || true,
+        |record| {
+            printed = std::mem::replace(&mut printed, Ok(())).and_then(|()| writeln!(std::io::stdout().lock(), "{record}"));
+            last = serde_json::from_str(record).unwrap_or_default();
+        },
+    );
+    printed?;
+    if heard == Heard::Outcome { Ok(last) } else { Err(Exit::failed(LATE)) }
+}
+
+/// How it ended, as an exit status and in words.
+fn verdict(record: &Value) -> Result<(), Exit> {
+    let outcome = &record["outcome"];
+    let text = |field: &str| outcome[field].as_str().unwrap_or_default();
+    let warnings: Vec<_> = outcome["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let (result, reason) = (text("result"), text("reason"));
+    let means = match (result, reason) {
+        ("acknowledged", _) => return Ok(()),
+        ("rejected", "") => "the driver or the device said no",
+        ("rejected", "window_full") => "the device has too many commands to answer already",
+        ("rejected", "busy") => "the driver is busy",
+        ("rejected", _) => "the device refused it",
+        ("unanswered", "no_receipt") => "it was written to the device, which has no receipt for it",
+        ("unanswered", "instance_lost") => "its instance died with it, and nobody can know whether the device got it",
+        ("unanswered", _) => "it was written to the device, and nothing came back in time",
+        ("expired", "lag") => "less time was left than the device takes to hear it",
+        ("expired", _) => "the device was connected, and it could not be written in time",
+        ("offline", _) => "the device was not connected in all that time",
+        ("unsupported", _) => "the device's protocol cannot say it; `navgate protocols` lists what each can",
+        ("superseded", _) => "a later command took its place",
+        _ => "the gateway does not take it",
+    };
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let warnings = if warnings.is_empty() { String::new() } else { format!(": {}", warnings.join(", ")) };
+    Err(Exit::failed(format!("it ended {result}{reason}: {means}{warnings}")))
 }
 
 fn random() -> Result<String, Exit> {
@@ -218,48 +254,65 @@ fn random() -> Result<String, Exit> {
     Ok(protocols::cursor::hex(&bytes))
 }
 
-/// One HTTP/1.0 request: the status, and the body as it comes.
-fn request(admin: &Admin, method: &str, path: &str, body: &str, limit: Duration) -> Result<(u16, BufReader<TcpStream>), Exit> {
-    let failed = |e: std::io::Error| Exit::failed(format!("the gateway at {} does not answer: {e}; give --admin", admin.admin));
-    let mut stream = TcpStream::connect(admin.admin).map_err(failed)?;
-    stream.set_read_timeout(Some(limit)).map_err(failed)?;
-    let token = admin.token.as_ref().map_or_else(String::new, |t| format!("Authorization: Bearer {t}\r\n"));
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {}\r\n{token}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        admin.admin,
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).map_err(failed)?;
-    stream.write_all(body.as_bytes()).map_err(failed)?;
-    let mut answer = BufReader::new(stream);
-    let mut line = String::new();
-    answer.read_line(&mut line).map_err(failed)?;
-    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(|| Exit::failed("this is no HTTP"))?;
-    loop {
-        line.clear();
-        if answer.read_line(&mut line).map_err(failed)? == 0 || line.trim().is_empty() {
-            return Ok((status, answer));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SendArgs,
+    }
+
+    fn said(words: &[&str]) -> Result<Ready, (u8, String)> {
+        let args = Line::try_parse_from([&["send"], words].concat()).map_err(|e| (2, e.to_string()))?.args;
+        ready(&args, &args.content, Timestamp::from_seconds(1_772_359_200)).map_err(|exit| (exit.status, exit.message))
+    }
 
     #[test]
-    fn says_in_a_sentence_how_it_is() {
-        let device = DeviceId::normalise("13800000001").unwrap();
-        let now = Timestamp::parse("2026-03-01T10:01:00Z").unwrap();
-        let known = json!({
-            "session": {"state": "away", "since": "2026-03-01T10:00:00.000Z", "gateway": "gw-1", "driver": {"driver_id": "D7", "authorized": false}},
-            "open_commands": [{"id": "c-1", "kind": "order_offer", "place": "waiting", "deadline": "2026-03-01T10:02:00.000Z"}],
-            "last_outcomes": [{"result": "expired", "reason": "lag"}]
-        });
-        assert_eq!(
-            sentence(&device, &known, now),
-            "13800000001 is away for 60 s; it was connected to gw-1 last; its driver D7 is not authorized; order_offer c-1 is waiting, \
-             until 2026-03-01T10:02:00.000Z; its last command ended expired (lag)"
-        );
+    fn there_is_an_example_of_each_kind_and_each_is_right() {
+        let mut kinds = EXAMPLES.map(|(kind, ..)| kind).to_vec();
+        kinds.dedup();
+        assert_eq!(kinds, Kind::NAMES);
+        for (kind, content, _) in EXAMPLES {
+            said(&["13800000001", kind, content]).unwrap_or_else(|e| panic!("{kind}: {e:?}"));
+        }
+        said(&["13800000001", "locate"]).unwrap();
+        let long: Vec<_> = examples().lines().filter(|line| line.len() > 98).map(str::to_owned).collect();
+        assert_eq!(long, [""; 0], "clap would break these");
+    }
+
+    #[test]
+    fn says_what_is_wrong_before_anything_is_sent() {
+        let refused = |words: &[&str]| said(words).unwrap_err();
+        assert_eq!(refused(&["000", "locate"]), (2, "DEVICE: `000` cannot be the identity of a device".into()));
+        let (status, text) = refused(&["1", "dance"]);
+        assert!(status == 2 && text.contains("dance") && text.contains("order_offer"), "{text}");
+        for (kind, content, start) in [
+            ("text", "Road closed", "CONTENT: this is no JSON: "),
+            ("text", r#"{"tekst":"x"}"#, "text: missing field `text`; for example: navgate send 1 text '{\"text\":"),
+            ("text", r#"{"text":"x","speek":true}"#, "unknown field `text.speek`; for example: "),
+            ("order_offer", r#"{"order_id":"1","type":"now","pickup":{"address":"a"}}"#, "order_offer.type: "),
+            ("track", r#"{"interval_s":"10"}"#, "track.interval_s: expected u32"),
+        ] {
+            let (status, text) = refused(&["1", kind, content]);
+            assert!(status == 2 && text.starts_with(start), "{text}");
+        }
+        let (status, text) = refused(&["1", "locate", "--id", ""]);
+        assert!(status == 2 && text.starts_with("id: expected 1 to 128 printable ASCII characters"), "{text}");
+        assert_eq!(refused(&["1", "locate", "--seconds", "0"]).0, 2);
+        assert_eq!(refused(&["1", "locate", "--prefix", "x"]).0, 2, "only with --brokers");
+    }
+
+    #[test]
+    fn tells_how_it_ended() {
+        let ended = |outcome: Value| verdict(&json!({ "outcome": outcome })).map_err(|exit| (exit.status, exit.message));
+        assert_eq!(ended(json!({"result": "acknowledged"})), Ok(()));
+        let (status, text) =
+            ended(json!({"result": "invalid", "reason": "deadline", "warnings": ["deadline: too late"]})).unwrap_err();
+        assert_eq!((status, text.as_str()), (1, "it ended invalid (deadline): the gateway does not take it: deadline: too late"));
+        let (_, text) = ended(json!({"result": "offline"})).unwrap_err();
+        assert_eq!(text, "it ended offline: the device was not connected in all that time");
     }
 }

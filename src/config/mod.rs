@@ -21,7 +21,9 @@ pub(crate) use reader::{ConfigError, Problem};
 pub(crate) use sections::{
     Admin, Agent, Capture, Commands, Drain, Gateway, Journal, Kafka, Limits, Listener, Log, Peer, Security, Sessions, Sink,
 };
-pub(crate) use value::{AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, ProxyMode, Secret, SinkKind, UnknownDevices};
+pub(crate) use value::{
+    AuthMode, Devices, LogFormat, LogLevel, Network, OnFull, Properties, ProxyMode, Secret, SinkKind, UnknownDevices,
+};
 
 use check::Known;
 use reader::{Findings, Reader};

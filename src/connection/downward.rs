@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 use super::{Connection, SCRATCH, Stage};
 use crate::capture::Direction;
 use crate::clock;
-use crate::down::owner::{After, Answered, HomeId, Report};
+use crate::down::owner::{After, Answered, HomeId, Letter, Report};
 
 /// The commands of one connection; there only while there are some.
 #[derive(Debug, Default)]
@@ -43,8 +43,15 @@ impl Connection {
             return false;
         }
         let mut some = false;
-        while let Some(errand) = self.control.mailbox.pop() {
+        while let Some(letter) = self.control.mailbox.pop() {
             some = true;
+            let errand = match letter {
+                Letter::Errand(errand) => errand,
+                Letter::Question(question) => {
+                    let _ = question.send(self.told());
+                    continue;
+                }
+            };
             let command = Arc::unwrap_or_clone(errand.command);
             let down = self.downward.get_or_insert_default();
             if !down.homes.iter().any(|(id, ..)| *id == command.id) {

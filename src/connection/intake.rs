@@ -11,6 +11,7 @@ use protocols::session::{Close, Delivery, Fate, Outgoing, Reject, Turn};
 use protocols::time::Now;
 use tracing::{debug, info, warn};
 
+use super::told::LastPlace;
 use super::{Connection, End, SCRATCH, Scratch, Stage};
 use crate::gateway::Access;
 use crate::ledger::{Dropped, Settled};
@@ -148,7 +149,7 @@ impl Connection {
         for notice in turn.notices.drain(..) {
             self.count_fault(&notice.fault);
             if self.rejects.allows(now) {
-                self.hand_over(Waiting::Reject(notice, self.rejects.total), Token::NONE, now, value);
+                self.hand_over_reject(notice, Token::NONE, now, value);
             }
         }
         if let Some(fate) = turn.fate {
@@ -187,7 +188,7 @@ impl Connection {
         });
         if allowed {
             let token = Token::unacknowledged(self.port.index, settled);
-            self.hand_over(Waiting::Reject(reject, self.rejects.total), token, now, value);
+            self.hand_over_reject(reject, token, now, value);
         }
     }
 
@@ -237,11 +238,20 @@ impl Connection {
             return;
         };
         for event in turn.events.drain(..) {
+            self.place = LastPlace::of(&event.body, now).or(self.place);
             self.hand_over(Waiting::Event(event), token, now, value);
         }
         if let Some(reject) = reject {
-            self.hand_over(Waiting::Reject(reject, self.rejects.total), token, now, value);
+            self.hand_over_reject(reject, token, now, value);
         }
+    }
+
+    /// To the store, and to what is remembered for a person who asks about the device.
+    fn hand_over_reject(&mut self, reject: Reject, token: Token, now: Now, value: &mut Vec<u8>) {
+        if let Some(device) = self.session.device_id() {
+            self.gateway.faults.note(device, &reject.fault, now.utc);
+        }
+        self.hand_over(Waiting::Reject(reject, self.rejects.total), token, now, value);
     }
 
     fn count_fault(&self, fault: &Fault) {
@@ -324,6 +334,7 @@ impl Connection {
             }
             SignOn::Clone => {
                 self.gateway.telemetry.takeover("clone");
+                self.gateway.faults.note_clone(&device, self.peer, now.utc);
                 warn!(%device, peer = %self.peer, "more than {} takeovers in a minute: two devices with one identity? This one has to wait", crate::sessions::CLONE_TAKEOVERS);
                 turn.clear();
                 self.gateway.ledger.count(self.port.index, |c| {

@@ -8,6 +8,7 @@ mod capture;
 mod detect;
 mod downward;
 mod intake;
+mod told;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -37,6 +38,7 @@ use crate::receipts::{Ended, Window};
 use crate::sessions::{CLONE_WAIT, Connected, Control, Order};
 use downward::Downward;
 use intake::{Backlog, RejectLimit};
+use told::LastPlace;
 
 /// Bytes taken from a socket at once: a window of [`protocols::session::WINDOW`] usual frames. One such buffer a thread.
 const READ_BYTES: usize = 16 * 1024;
@@ -169,6 +171,7 @@ pub(crate) struct Connection {
     window: Window,
     backlog: Option<Box<Backlog>>,
     downward: Option<Box<Downward>>,
+    place: Option<LastPlace>,
     /// There only while somebody captures.
     tap: Option<Box<Tap>>,
     rejects: RejectLimit,
@@ -211,6 +214,7 @@ impl Connection {
             window: Window::default(),
             backlog: None,
             downward: None,
+            place: None,
             tap: None,
             rejects: RejectLimit::default(),
             guess: None,

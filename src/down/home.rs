@@ -12,6 +12,7 @@ mod arrive;
 mod ending;
 mod keeper;
 mod reports;
+mod show;
 mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -360,26 +361,6 @@ impl Home {
     /// What was counted so far.
     pub(crate) const fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// The open commands of a device, for a person: id, kind, where it is, deadline.
-    pub(crate) fn of_device(&self, device: &DeviceId) -> Vec<(CommandId, &'static str, String, Timestamp)> {
-        let ids = self.by_device.get(device).into_iter().flatten();
-        let shown = ids.filter_map(|id| self.commands.get(id));
-        shown
-            .map(|p| {
-                let place = match &p.place {
-                    Place::Recovering => "taken over from another home".to_owned(),
-                    Place::Waiting => "waiting".to_owned(),
-                    Place::Doubt(among) => {
-                        format!("perhaps at {}", among.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-                    }
-                    Place::At(instance) => format!("at {instance}"),
-                    Place::Spent => "sent; its connection is gone".to_owned(),
-                };
-                (p.command.id.clone(), p.command.kind.name(), place, p.command.deadline)
-            })
-            .collect()
     }
 
     /// Time passes.

@@ -8,19 +8,19 @@ use std::time::Duration;
 use protocols::command::CommandId;
 use protocols::desk::{DeviceState, DriverNow};
 use protocols::identity::{DeviceId, SessionId};
-use protocols::outcome::Outcome;
-use protocols::time::{Now, Timestamp};
-use serde::Serialize;
+use protocols::time::Now;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::courier::Courier;
 use super::former::{self, Former};
 use super::holder::{Holder, Known, Taken};
 use super::home::{AnswerBody, Arrived, Batch, Effect, Finished, Home};
 use super::kafka::{Kafka, Wish};
+use super::look::{Look, Looks};
 use super::owner::{Errand, HomeId, InstanceId, Report, Undelivered};
 use super::peer::{Message, Peers, Security};
 use super::record;
@@ -44,10 +44,6 @@ const TIDY: Duration = Duration::from_secs(60);
 const GONE: Duration = Duration::from_secs(600);
 /// At the end, for the last answers to be written.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Outcomes shown for a device.
-const SHOWN: usize = 8;
-/// Devices whose last outcomes are remembered for a person who asks.
-const REMEMBERED: usize = 10_000;
 /// Answers that a slow listener may lag behind before it loses some.
 const LISTENERS: usize = 1024;
 
@@ -86,42 +82,20 @@ pub(crate) enum Input {
     HomeConnected(HomeId, UnboundedSender<Message>),
     /// A command by HTTP; only where there is no Kafka.
     Post(Vec<u8>),
-    /// What is known of a device.
-    Show(DeviceId, oneshot::Sender<Shown>),
-}
-
-/// What is known of a device.
-#[derive(Debug, Serialize)]
-pub(crate) struct Shown {
-    /// Its session record.
-    pub(crate) session: Option<Record>,
-    /// Whether the session is here.
-    pub(crate) here: bool,
-    /// Commands of which this instance is the home.
-    pub(crate) open_commands: Vec<ShownCommand>,
-    /// The last outcomes written here, newest last.
-    pub(crate) last_outcomes: Vec<Outcome>,
-    /// Partitions of the commands topic that this instance serves.
-    pub(crate) partitions: Vec<i32>,
-}
-
-/// One line of [`Shown`].
-#[derive(Debug, Serialize)]
-pub(crate) struct ShownCommand {
-    id: String,
-    kind: &'static str,
-    place: String,
-    deadline: Timestamp,
+    /// What is known of a device?
+    Look(Look),
+    /// To be said to another instance.
+    Say(InstanceId, Message),
 }
 
 /// How the rest of the process reaches the hub.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    inputs: UnboundedSender<Input>,
+    pub(super) inputs: UnboundedSender<Input>,
     answers: broadcast::Sender<Arc<str>>,
     known: watch::Receiver<bool>,
-    /// Whether commands come by HTTP.
-    pub(crate) embedded: bool,
+    /// Writes commands where they come from Kafka; without it they come by HTTP.
+    pub(crate) courier: Option<Arc<Courier>>,
 }
 
 impl Handle {
@@ -138,13 +112,6 @@ impl Handle {
     /// Every record of outcomes from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<str>> {
         self.answers.subscribe()
-    }
-
-    /// What is known of a device.
-    pub(crate) async fn show(&self, device: DeviceId) -> Option<Shown> {
-        let (reply, shown) = oneshot::channel();
-        self.inputs.send(Input::Show(device, reply)).ok()?;
-        shown.await.ok()
     }
 }
 
@@ -180,6 +147,7 @@ pub(crate) async fn start(
         None => None,
     };
     let embedded = kafka.is_none();
+    let courier = kafka.is_some().then(|| Arc::new(Courier::new(&config.kafka, &gateway.id)));
     // alone there is nothing to read
     let (sessions_known, known) = watch::channel(embedded);
     let mut hub = Hub {
@@ -201,7 +169,7 @@ pub(crate) async fn start(
         tidied: Duration::ZERO,
         load,
         answers: answers.clone(),
-        recent: (HashMap::new(), VecDeque::new()),
+        looks: Looks::default(),
         next_offset: 0,
         forget_after: config.sessions.forget_after_s.get(),
         unstored: VecDeque::new(),
@@ -213,20 +181,20 @@ pub(crate) async fn start(
         hub.resume(former);
     }
     let running = tokio::spawn(hub.run(inbox, reports, stop));
-    Ok((Handle { inputs, answers, known, embedded }, running))
+    Ok((Handle { inputs, answers, known, courier }, running))
 }
 
-struct Hub {
+pub(super) struct Hub {
     inner: CancellationToken,
-    me: InstanceId,
-    home: Home,
+    pub(super) me: InstanceId,
+    pub(super) home: Home,
     holder: Holder,
-    gateway: Arc<Gateway>,
-    inputs: UnboundedSender<Input>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) inputs: UnboundedSender<Input>,
     kafka: Option<Kafka>,
     peers: Option<Peers>,
     /// Connections that homes have to us.
-    homes: HashMap<HomeId, UnboundedSender<Message>>,
+    pub(super) homes: HashMap<HomeId, UnboundedSender<Message>>,
     writing: bool,
     /// Answers have waited for others for long enough.
     gathered: bool,
@@ -238,7 +206,7 @@ struct Hub {
     tidied: Duration,
     load: Arc<AtomicUsize>,
     answers: broadcast::Sender<Arc<str>>,
-    recent: (HashMap<DeviceId, VecDeque<Outcome>>, VecDeque<DeviceId>),
+    pub(super) looks: Looks,
     /// Without Kafka: where the next command would stand.
     next_offset: i64,
     forget_after: Duration,
@@ -390,7 +358,8 @@ impl Hub {
                 self.next_offset += 1;
                 self.home.on_record(arrived, &sessions.table(), now);
             }
-            Input::Show(device, reply) => drop(reply.send(self.show(&device))),
+            Input::Look(look) => self.look(look),
+            Input::Say(to, message) => self.say(&to, message),
         }
     }
 
@@ -453,7 +422,7 @@ impl Hub {
         }
     }
 
-    fn send(&mut self, to: &InstanceId, message: Message) {
+    pub(super) fn send(&mut self, to: &InstanceId, message: Message) {
         let address = self.gateway.sessions.table().address(to).cloned();
         match (&mut self.peers, address) {
             (Some(peers), Some(address)) => peers.send(to, &address, message),
@@ -544,6 +513,8 @@ impl Hub {
             }
             Message::Known { known, number } => self.home.on_known(from, number, known, &gateway.sessions.table(), now),
             Message::Report(report) => self.home.on_report(from, report, &gateway.sessions.table(), now),
+            Message::Look { device, number } => self.look_for(from.clone(), &device, number),
+            Message::Seen { number, view } => self.looks.seen(number, from, *view),
             Message::Ping | Message::Pong => {}
         }
     }
@@ -615,48 +586,12 @@ impl Hub {
                 let kind = answer.measured.0.unwrap_or("unknown");
                 self.gateway.telemetry.command_ended(kind, outcome.result, answer.measured.1);
                 debug!(command = outcome.command_id, result = ?outcome.result, "outcome");
-                if let Some(device) = &answer.device {
-                    self.remember(device, outcome);
-                }
+                self.looks.ended(answer, outcome);
             }
         }
         if confirming {
             let gateway = Arc::clone(&self.gateway);
             self.home.on_confirmed(&gateway.sessions.table(), clock::now());
-        }
-    }
-
-    fn remember(&mut self, device: &DeviceId, outcome: &Outcome) {
-        let (by_device, order) = &mut self.recent;
-        let last = by_device.entry(device.clone()).or_insert_with(|| {
-            order.push_back(device.clone());
-            VecDeque::new()
-        });
-        last.push_back(outcome.clone());
-        if last.len() > SHOWN {
-            last.pop_front();
-        }
-        if order.len() > REMEMBERED
-            && let Some(oldest) = order.pop_front()
-        {
-            by_device.remove(&oldest);
-        }
-    }
-
-    fn show(&self, device: &DeviceId) -> Shown {
-        let session = self.gateway.sessions.table().record(device).cloned();
-        let shown = |(id, kind, place, deadline): (CommandId, &'static str, String, Timestamp)| ShownCommand {
-            id: id.as_str().to_owned(),
-            kind,
-            place,
-            deadline,
-        };
-        Shown {
-            here: session.as_ref().is_some_and(|s| s.instance() == self.me),
-            session,
-            open_commands: self.home.of_device(device).into_iter().map(shown).collect(),
-            last_outcomes: self.recent.0.get(device).into_iter().flatten().cloned().collect(),
-            partitions: self.home.partitions().collect(),
         }
     }
 }

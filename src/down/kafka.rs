@@ -81,6 +81,22 @@ struct Shared {
     stop: CancellationToken,
 }
 
+/// What all clients of commands, outcomes and sessions have in common.
+pub(super) fn client_config(settings: &Settings, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", settings.brokers.join(","))
+        .set("client.id", client_id)
+        .set("socket.timeout.ms", "10000")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("socket.keepalive.enable", "true")
+        .set_log_level(RDKafkaLogLevel::Warning);
+    for (name, value) in &settings.properties.0 {
+        config.set(name, value);
+    }
+    config
+}
+
 impl Kafka {
     /// Start the threads.
     ///
@@ -93,19 +109,8 @@ impl Kafka {
         load: Arc<AtomicUsize>,
         stop: CancellationToken,
     ) -> Result<Self, String> {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", settings.brokers.join(","))
-            .set("client.id", gateway)
-            .set("socket.timeout.ms", "10000")
-            .set("reconnect.backoff.max.ms", "2000")
-            .set("socket.keepalive.enable", "true")
-            .set_log_level(RDKafkaLogLevel::Warning);
-        for (name, value) in &settings.properties.0 {
-            config.set(name, value);
-        }
         let shared = Arc::new(Shared {
-            config,
+            config: client_config(settings, gateway),
             prefix: settings.prefix.clone(),
             transactional_id: format!("{}-{gateway}", settings.prefix),
             inputs,

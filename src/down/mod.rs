@@ -8,16 +8,20 @@
 //! `home`, `holder` and `table` decide, and are pure; `simulation` runs exactly these. The [`hub`] is the one task in which they
 //! live; `kafka` and `peer` bring it what happens and do what it wants done.
 
+pub(crate) mod courier;
 mod former;
 mod holder;
 mod home;
 pub(crate) mod hub;
 mod kafka;
+mod look;
 pub(crate) mod owner;
 mod peer;
 mod record;
+mod standing;
 pub(crate) mod table;
 mod target;
+pub(crate) mod view;
 
 pub(crate) use former::Former;
 pub(crate) use hub::{Input, start};

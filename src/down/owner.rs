@@ -16,6 +16,9 @@ use protocols::outcome::{Outcome, Stage};
 use protocols::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::view;
 
 /// Errands that wait for one connection: a screen lists 20 orders at most, and a connection's task takes them out as fast as
 /// it runs, so this many only gather where it does not.
@@ -142,7 +145,16 @@ pub(crate) enum Undelivered {
     Full,
 }
 
-/// Errands for one connection. Empty it holds no memory but its own few bytes, for most connections never get any.
+/// What lies in a mailbox.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// A command.
+    Errand(Errand),
+    /// How is the device? Nobody is told if the connection ends before it looks.
+    Question(oneshot::Sender<view::Connection>),
+}
+
+/// Errands for one connection, and questions. Empty it holds no memory but its own few bytes, for most connections never get any.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     /// Whether there may be something, so that looking costs no lock.
@@ -155,7 +167,7 @@ pub(crate) struct Mailbox {
 enum Inside {
     #[default]
     Empty,
-    Filled(Box<VecDeque<Errand>>),
+    Filled(Box<VecDeque<Letter>>),
     Closed,
 }
 
@@ -165,39 +177,60 @@ impl Mailbox {
     /// # Errors
     /// The errand, if the connection takes none any more or has too many.
     pub(crate) fn push(&self, errand: Errand) -> Result<(), (Errand, Undelivered)> {
+        match self.put(Letter::Errand(errand)) {
+            Err((Letter::Errand(errand), why)) => Err((errand, why)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Put a question in. One for which there is no room is not answered.
+    pub(crate) fn ask(&self, question: oneshot::Sender<view::Connection>) {
+        let _ = self.put(Letter::Question(question));
+    }
+
+    fn put(&self, letter: Letter) -> Result<(), (Letter, Undelivered)> {
         let mut inside = self.inside.lock();
         match &mut *inside {
-            Inside::Closed => return Err((errand, Undelivered::NotHere)),
-            Inside::Filled(queue) if queue.len() >= MAILBOX => return Err((errand, Undelivered::Full)),
-            Inside::Filled(queue) => queue.push_back(errand),
-            Inside::Empty => *inside = Inside::Filled(Box::new(VecDeque::from([errand]))),
+            Inside::Closed => return Err((letter, Undelivered::NotHere)),
+            Inside::Filled(queue) if queue.len() >= MAILBOX => return Err((letter, Undelivered::Full)),
+            Inside::Filled(queue) => queue.push_back(letter),
+            Inside::Empty => *inside = Inside::Filled(Box::new(VecDeque::from([letter]))),
         }
         self.filled.store(true, Ordering::Release);
         Ok(())
     }
 
     /// Take the oldest out.
-    pub(crate) fn pop(&self) -> Option<Errand> {
+    pub(crate) fn pop(&self) -> Option<Letter> {
         if !self.filled.load(Ordering::Acquire) {
             return None;
         }
         let mut inside = self.inside.lock();
         let Inside::Filled(queue) = &mut *inside else { return None };
-        let errand = queue.pop_front();
+        let letter = queue.pop_front();
         if queue.is_empty() {
             *inside = Inside::Empty;
             self.filled.store(false, Ordering::Release);
         }
-        errand
+        letter
     }
 
-    /// Take no more; what is left comes back, to be reported as [`Answered::Returned`].
+    /// Take no more; the errands that are left come back, to be reported as [`Answered::Returned`].
     pub(crate) fn close(&self) -> Vec<Errand> {
         let inside = std::mem::replace(&mut *self.inside.lock(), Inside::Closed);
         self.filled.store(false, Ordering::Release);
         match inside {
-            Inside::Filled(queue) => (*queue).into(),
+            Inside::Filled(queue) => queue.into_iter().filter_map(Letter::errand).collect(),
             Inside::Empty | Inside::Closed => Vec::new(),
+        }
+    }
+}
+
+impl Letter {
+    fn errand(self) -> Option<Errand> {
+        match self {
+            Self::Errand(errand) => Some(errand),
+            Self::Question(_) => None,
         }
     }
 }
@@ -238,6 +271,10 @@ pub(super) mod tests {
         }
     }
 
+    fn pop(mailbox: &Mailbox) -> Option<String> {
+        mailbox.pop().and_then(Letter::errand).map(|errand| errand.command.id.as_str().to_owned())
+    }
+
     #[test]
     fn a_mailbox_keeps_the_order_and_its_bound() {
         let mailbox = Mailbox::default();
@@ -247,19 +284,22 @@ pub(super) mod tests {
         }
         assert_eq!(mailbox.push(errand("x", "1", "text")).unwrap_err().1, Undelivered::Full);
         for n in 0..MAILBOX {
-            assert_eq!(mailbox.pop().unwrap().command.id.as_str(), n.to_string());
+            assert_eq!(pop(&mailbox), Some(n.to_string()));
         }
         assert!(mailbox.pop().is_none());
         mailbox.push(errand("y", "1", "text")).unwrap();
-        assert_eq!(mailbox.pop().unwrap().command.id.as_str(), "y");
+        assert_eq!(pop(&mailbox).as_deref(), Some("y"));
     }
 
     #[test]
     fn a_closed_mailbox_gives_back_what_is_left_and_refuses_more() {
         let mailbox = Mailbox::default();
+        let (question, mut answer) = oneshot::channel();
         mailbox.push(errand("a", "1", "text")).unwrap();
+        mailbox.ask(question);
         mailbox.push(errand("b", "1", "text")).unwrap();
         assert_eq!(mailbox.close().len(), 2);
+        assert!(answer.try_recv().is_err());
         assert!(mailbox.pop().is_none());
         assert_eq!(mailbox.push(errand("c", "1", "text")).unwrap_err().1, Undelivered::NotHere);
         assert!(mailbox.close().is_empty());

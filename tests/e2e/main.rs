@@ -17,3 +17,4 @@ mod peers;
 mod proxy;
 mod replay;
 mod spool;
+mod tools;

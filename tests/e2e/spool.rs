@@ -45,6 +45,8 @@ fn devices_are_served_while_kafka_is_away_and_nothing_is_lost_or_out_of_order() 
         // far more than can be in flight: they come from the journal
         fleet.ledger.wait_for_more(3 * SOME);
         assert_eq!(gateway.mode(), "spooling");
+        let (_, told, _) = navgate(&["why", "13800000601", "--admin", &gateway.admin().to_string()]);
+        assert!(told.starts_with("no command comes through to any car, for gw-1 cannot ask Kafka"), "{told}");
         broker.restart();
         gateway.await_live();
         fleet.ledger.wait_for_more(SOME);

@@ -153,6 +153,7 @@ impl Wire for Jt905 {
     type Downlink = Downlink;
 
     const COMMANDS: &'static [(&'static str, Confirms)] = commands::COMMANDS;
+    const DRIVERS: bool = true;
 
     fn samples() -> Vec<Downlink> {
         Downlink::samples()

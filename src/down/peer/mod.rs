@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use protocols::command::{Command, CommandId};
+use protocols::identity::DeviceId;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::holder::Known;
 use super::hub::Input;
 use super::owner::{Errand, HomeId, InstanceId, Report, Undelivered};
+use super::view::View;
 use link::Link;
 use listen::Door;
 pub(crate) use wire::Security;
@@ -33,7 +35,7 @@ pub(crate) use wire::Security;
 /// To connect: instances stand in one data centre.
 const CONNECT: Duration = Duration::from_millis(200);
 /// For any answer; then the instance counts as out of reach.
-const ANSWER: Duration = Duration::from_secs(1);
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// Between two pings.
 const PING: Duration = Duration::from_millis(300);
 /// Messages that wait for an instance; beyond that the link counts as broken, and commands stay at their home.
@@ -70,6 +72,20 @@ pub(crate) enum Message {
     Report(Report),
     /// Its end was heard.
     Acknowledge(CommandId),
+    /// What is known of this device? For a person who asks.
+    Look {
+        /// Which.
+        device: DeviceId,
+        /// Comes back with the answer.
+        number: u64,
+    },
+    /// This.
+    Seen {
+        /// That of the question.
+        number: u64,
+        /// What is known.
+        view: Box<View>,
+    },
     /// Are you there?
     Ping,
     /// Yes.

@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     /// Of topics that it makes.
     pub(crate) partitions: u32,
     admin: SocketAddr,
+    admin_token: String,
     agent: SocketAddr,
     secrets: Vec<String>,
     auth_required: bool,
@@ -58,6 +59,7 @@ impl Setup {
             sink,
             partitions: 4,
             admin,
+            admin_token: String::new(),
             agent,
             secrets,
             auth_required: false,
@@ -120,6 +122,12 @@ impl Setup {
         self
     }
 
+    /// Whoever asks the admin address has to show this.
+    pub(crate) fn admin_token(mut self, token: &str) -> Self {
+        self.admin_token = format!("token = {}\n", toml_text(token));
+        self
+    }
+
     /// A `[[profile]]` of this protocol.
     pub(crate) fn profile(mut self, protocol: &str, keys: &Value) -> Self {
         write!(self.profiles, "[[profile]]\nprotocol = {}\n", toml_text(protocol)).unwrap();
@@ -164,7 +172,7 @@ impl Setup {
         let secrets: Vec<_> = self.secrets.iter().map(|s| toml_text(s)).collect();
         let auth = if self.auth_required { "required" } else { "optional" };
         write!(text, "[security]\nsecrets = [{}]\njt808_auth = \"{auth}\"\n", secrets.join(", ")).unwrap();
-        write!(text, "[admin]\naddress = \"{}\"\n[agent]\naddress = \"{}\"\n", self.admin, self.agent).unwrap();
+        write!(text, "[admin]\naddress = \"{}\"\n{}[agent]\naddress = \"{}\"\n", self.admin, self.admin_token, self.agent).unwrap();
         // what a drain waits for is short, so that the tests that drain are
         write!(text, "[peer]\naddress = \"127.0.0.1:0\"\n{}", self.peer).unwrap();
         text.push_str("[drain]\nnotice_s = 1\nlimit_s = 5\nclose_s = 1\n");

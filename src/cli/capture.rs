@@ -1,37 +1,29 @@
 //! `navgate capture`: raw bytes of a device, from a running gateway, as a script.
 
-mod http;
-
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
+use super::http::{AdminArgs, Client};
 use super::{Exit, stop_on_signals};
 use crate::capture::{Request, To, Told};
-use http::Client;
 
 /// How often the gateway is asked whether it is done.
 const GLANCE: Duration = Duration::from_millis(200);
-/// The environment variable that holds the token: that of the gateway's own key.
-const TOKEN: &str = "NAVGATE_ADMIN__TOKEN";
 
 /// Captures a device's raw bytes in both directions, on a running gateway, also before the device connects. Ctrl-C ends it.
 ///
-/// Each connection becomes a script, which `navgate replay` plays. NAVGATE_ADMIN__TOKEN or --token-file says the admin token.
+/// Each connection becomes a script, which `navgate replay` plays.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("whom").required(true).args(["device", "id_prefix", "address"])))]
 pub(crate) struct CaptureArgs {
-    /// The gateway's admin address
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9900")]
-    admin: String,
-    /// A file with the admin token
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
     /// This device
     #[arg(long, value_name = "ID")]
     device: Option<String>,
@@ -61,7 +53,7 @@ pub(crate) struct CaptureArgs {
 /// Capture, wait for the end, fetch what there is.
 pub(crate) fn run(args: &CaptureArgs) -> Result<(), Exit> {
     let stop = stop_on_signals()?;
-    let client = Client { to: resolve(&args.admin)?, token: token(args.token_file.as_deref())? };
+    let client = args.admin.client()?;
     let request = Request {
         device: args.device.clone(),
         id_prefix: args.id_prefix.clone(),
@@ -72,7 +64,7 @@ pub(crate) fn run(args: &CaptureArgs) -> Result<(), Exit> {
         anonymise: args.anonymise,
     };
     let body = serde_json::to_string(&request).map_err(|e| Exit::failed(e.to_string()))?;
-    let begun = client.told("POST", "/capture", &body)?;
+    let begun = told(&client, "POST", "/capture", &body)?;
     eprintln!("capture {} runs for {} s or {} bytes; Ctrl-C ends it", begun.id, begun.seconds, begun.limit);
     let done = wait(&client, begun.id, &stop)?;
     if done.lost > 0 {
@@ -113,36 +105,20 @@ fn wait(client: &Client, id: u64, stop: &AtomicBool) -> Result<Told, Exit> {
     let mut ended = false;
     loop {
         if stop.load(Ordering::Relaxed) && !ended {
-            client.told("DELETE", &one, "")?;
+            told(client, "DELETE", &one, "")?;
             ended = true;
         }
-        let told = client.told("GET", &one, "")?;
-        if told.state == "done" {
-            return Ok(told);
+        let now = told(client, "GET", &one, "")?;
+        if now.state == "done" {
+            return Ok(now);
         }
         std::thread::sleep(GLANCE);
     }
 }
 
-fn resolve(text: &str) -> Result<SocketAddr, Exit> {
-    let found: Vec<_> = text.to_socket_addrs().map_err(|e| Exit::usage(format!("--admin {text}: {e}; write host:port")))?.collect();
-    // `localhost` is both; gateways listen on the first kind
-    found
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| found.first())
-        .copied()
-        .ok_or_else(|| Exit::usage(format!("--admin {text}: there is no such host")))
-}
-
-fn token(file: Option<&Path>) -> Result<Option<String>, Exit> {
-    match file {
-        None => Ok(std::env::var(TOKEN).ok()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|e| Exit::usage(format!("--token-file {}: {e}", path.display())))?;
-            Ok(Some(text.trim().to_owned()))
-        }
-    }
+fn told(client: &Client, method: &str, path: &str, body: &str) -> Result<Told, Exit> {
+    let answer = client.text(method, path, body)?;
+    serde_json::from_str(&answer).map_err(|e| Exit::failed(format!("the gateway's answer cannot be read: {e}")))
 }
 
 /// `drive.script`, `drive-2.script`, …
