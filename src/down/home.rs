@@ -432,6 +432,8 @@ impl Home {
         let in_doubt = matches!(&pending.place, Place::Doubt(among) if among.contains(by));
         match taken {
             Ok(()) if in_doubt => pending.place = Place::At(by.clone()),
+            // either that home is the present one, or ours could not get through to ask after it: a commit tells
+            Err(Undelivered::Claimed) if in_doubt => self.doubt_ourselves(),
             Err(_) if in_doubt => {
                 if let Place::Doubt(among) = &mut pending.place {
                     among.retain(|instance| instance != by);
@@ -580,8 +582,14 @@ impl Home {
     fn wake(&mut self, now: Now) {
         let slept = self.awake.is_some_and(|last| now.uptime >= last + ASLEEP);
         self.awake = Some(now.uptime);
-        if slept && !self.partitions.is_empty() && !self.unconfirmed {
-            self.unconfirmed = true;
+        if slept && !self.partitions.is_empty() {
+            self.doubt_ourselves();
+        }
+    }
+
+    /// Hand nothing over, and ask nobody, until a commit has shown that the partitions are still ours.
+    fn doubt_ourselves(&mut self) {
+        if !std::mem::replace(&mut self.unconfirmed, true) {
             self.effects.push(Effect::Confirm);
         }
     }

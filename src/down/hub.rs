@@ -409,7 +409,7 @@ impl Hub {
         match self.holder.take(&errand) {
             Taken::New => {}
             Taken::Full => return Err(Undelivered::Full),
-            Taken::Stale => return Err(Undelivered::NotHere),
+            Taken::Stale => return Err(Undelivered::Claimed),
             Taken::Before(Known::Ended { answered, .. }) => {
                 let report = Report {
                     command_id: errand.command.id.clone(),

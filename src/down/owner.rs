@@ -111,6 +111,8 @@ pub(crate) enum Undelivered {
     NotHere,
     /// Its connection has too many errands waiting.
     Full,
+    /// Another home has asked for it since. Whoever still is the home asks again.
+    Claimed,
 }
 
 /// Errands for one connection. Empty it holds no memory but its own few bytes, for most connections never get any.

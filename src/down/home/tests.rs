@@ -402,3 +402,20 @@ fn the_answer_to_what_was_written_is_looked_for_where_the_device_turns_up() {
     bench.home.on_known(of, *number, vec![(id("c"), known)], &bench.table, bench.now());
     assert_eq!(bench.results(), [end("c", Ending::Acknowledged, None)]);
 }
+
+#[test]
+fn a_home_whose_errand_another_has_asked_for_asks_again_once_it_is_known_to_be_one() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    bench.offer("c", "1");
+    assert!(matches!(bench.home.effects()[..], [Effect::Hand { .. }]));
+    bench.home.on_handed(&id("c"), &instance("a"), Err(Undelivered::Claimed), &bench.table, bench.now());
+    assert_eq!(bench.home.effects(), [Effect::Confirm]);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.taken(), [], "until then it may be another's");
+    bench.home.on_confirmed(&bench.table, bench.now());
+    let effects = bench.home.effects();
+    let [Effect::Ask { of, number, .. }] = &effects[..] else { panic!("{effects:?}") };
+    bench.home.on_known(of, *number, vec![(id("c"), Known::Never)], &bench.table, bench.now());
+    assert_eq!(bench.taken(), [("c".to_owned(), 1)]);
+}

@@ -29,6 +29,10 @@ const PARTITIONS: usize = 4;
 const DEVICES: usize = 5;
 /// Trouble is made for so long, in milliseconds.
 const TROUBLE_MS: u64 = 60_000;
+/// Most that an instance is stopped for.
+const STOP_MS: u64 = 14_000;
+/// Most that a deadline is ahead.
+const DEADLINE_MS: u64 = 40_000;
 /// Then everything heals, and all deadlines pass.
 const END_MS: u64 = TROUBLE_MS + 60_000;
 /// Most that an instance's clock is off, in milliseconds.
@@ -103,6 +107,8 @@ struct Instance {
 struct Device {
     /// Instance, its life, and the session.
     at: Option<(usize, u64, u64)>,
+    /// Since when.
+    since: u64,
 }
 
 struct Write {
@@ -130,6 +136,8 @@ pub(super) struct World {
     commands: BTreeMap<CommandId, Arc<Command>>,
     nameless: Vec<(i32, i64)>,
     writes: Vec<Write>,
+    /// When everything healed.
+    healed: Option<u64>,
     complaints: Vec<String>,
 }
 
@@ -144,7 +152,7 @@ impl World {
             bodies: Vec::new(),
             broker: Broker::new(PARTITIONS),
             instances: Vec::new(),
-            devices: vec![Device { at: None }; DEVICES],
+            devices: vec![Device { at: None, since: 0 }; DEVICES],
             links: BTreeMap::new(),
             next_session: 1,
             next_boot: 1,
@@ -152,6 +160,7 @@ impl World {
             commands: BTreeMap::new(),
             nameless: Vec::new(),
             writes: Vec::new(),
+            healed: None,
             complaints: Vec::new(),
         };
         for n in 0..INSTANCES {
