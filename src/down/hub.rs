@@ -78,6 +78,8 @@ pub(crate) enum Input {
     Post(Vec<u8>),
     /// What is known of a device.
     Show(DeviceId, oneshot::Sender<Shown>),
+    /// This instance is going to end: others are the homes from now on.
+    Leave,
 }
 
 /// What is known of a device.
@@ -118,6 +120,11 @@ impl Handle {
     /// A command by HTTP.
     pub(crate) fn post(&self, value: Vec<u8>) {
         let _ = self.inputs.send(Input::Post(value));
+    }
+
+    /// Be no home any more, wherever there is another: the process is going to end.
+    pub(crate) fn leave(&self) {
+        let _ = self.inputs.send(Input::Leave);
     }
 
     /// Until the sessions of all instances are known.
@@ -326,6 +333,7 @@ impl Hub {
                 self.home.on_record(arrived, &sessions.table(), now);
             }
             Input::Show(device, reply) => drop(reply.send(self.show(&device))),
+            Input::Leave => self.kafka.iter().for_each(Kafka::leave),
         }
     }
 

@@ -48,6 +48,9 @@ const MOST_OPEN: usize = 100_000;
 /// A transaction that is not finished after this is aborted by Kafka, so that readers of outcomes go on after a crash.
 const TRANSACTION: Duration = Duration::from_secs(15);
 
+/// At the end, for the group to take the partitions back; whoever does not wait for that leaves them all the same.
+const GIVING_UP: Duration = Duration::from_secs(2);
+
 /// A batch to be written.
 #[derive(Debug)]
 pub(super) struct Wish {
@@ -74,6 +77,8 @@ struct Shared {
     some_dirty: Condvar,
     loaded: AtomicBool,
     load: Arc<AtomicUsize>,
+    /// No more commands are taken: the group is left.
+    leave: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -110,6 +115,7 @@ impl Kafka {
             some_dirty: Condvar::new(),
             loaded: AtomicBool::new(false),
             load,
+            leave: stop.child_token(),
             stop,
         });
         // what librdkafka does not take shows at once
@@ -164,6 +170,11 @@ impl Kafka {
         if let Err(e) = reading {
             warn!("cannot start a thread: {e}");
         }
+    }
+
+    /// Leave the group: other homes take the commands over. What is told of sessions goes on.
+    pub(super) fn leave(&self) {
+        self.shared.leave.cancel();
     }
 
     /// Leave the group, end.
@@ -402,7 +413,7 @@ impl ConsumerContext for Group {
 }
 
 fn read_commands(shared: &Shared) {
-    while !shared.stop.is_cancelled() {
+    while !shared.leave.is_cancelled() {
         if !shared.loaded.load(Ordering::Acquire) {
             thread::sleep(POLL / 5);
             continue;
@@ -434,7 +445,7 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
     consumer.subscribe(&[&topic])?;
     *shared.group.lock() = Some(Arc::clone(&consumer));
     let mut paused = false;
-    while !shared.stop.is_cancelled() {
+    while !shared.leave.is_cancelled() {
         let polled = consumer.poll(POLL);
         let gained = std::mem::take(&mut *consumer.context().gained.lock());
         for partition in gained {
@@ -467,8 +478,12 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
             paused = full;
         }
     }
-    *shared.group.lock() = None;
+    // until the partitions are given up, what has ended can still be written
     consumer.unsubscribe();
+    let end = Instant::now() + GIVING_UP;
+    while consumer.assignment()?.count() > 0 && Instant::now() < end {
+        consumer.poll(POLL);
+    }
     Ok(())
 }
 
