@@ -324,6 +324,8 @@ impl Running {
     pub(crate) async fn stop(self, notice: Duration, limit: Duration) {
         let gateway = &self.gateway;
         gateway.draining.store(true, Ordering::Relaxed);
+        // a drain may take minutes, and be cut short: the commands are better off elsewhere from its beginning
+        self.down.leave();
         tokio::time::sleep(notice).await;
         self.listeners.cancel();
         let controls = gateway.sessions.controls();

@@ -105,7 +105,7 @@ fn execute(run: Run) -> Result<(), String> {
     let balancer = Balancer::for_devices(run.devices + 100, &taxi::PROTOCOLS, &[&gateways[0], &gateways[1]]);
     let mut dispatch = Dispatch::start(&prefix, |protocol| balancer.address(protocol));
     let known = dispatch.taxis[0].clone();
-    until("both to be homes", || gateways.iter().all(|g| g.partitions_beside(&known) > 0).then_some(()));
+    until("both to be homes", || gateways.iter().all(|g| !g.partitions_beside(&known).is_empty()).then_some(()));
 
     let to = balancer.address(FLEET.name());
     let stormed = std::thread::scope(|scope| {

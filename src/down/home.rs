@@ -470,8 +470,14 @@ impl Home {
     fn wake(&mut self, now: Now) {
         let slept = self.awake.is_some_and(|last| now.uptime >= last + ASLEEP);
         self.awake = Some(now.uptime);
-        if slept && !self.partitions.is_empty() && !self.unconfirmed {
-            self.unconfirmed = true;
+        if slept && !self.partitions.is_empty() {
+            self.doubt_ourselves();
+        }
+    }
+
+    /// Hand nothing over, and ask nobody, until a commit has shown that the partitions are still ours.
+    fn doubt_ourselves(&mut self) {
+        if !std::mem::replace(&mut self.unconfirmed, true) {
             self.effects.push(Effect::Confirm);
         }
     }

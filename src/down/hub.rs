@@ -86,6 +86,8 @@ pub(crate) enum Input {
     Look(Look),
     /// To be said to another instance.
     Say(InstanceId, Message),
+    /// This instance is going to end: others are the homes from now on.
+    Leave,
 }
 
 /// How the rest of the process reaches the hub.
@@ -102,6 +104,11 @@ impl Handle {
     /// A command by HTTP.
     pub(crate) fn post(&self, value: Vec<u8>) {
         let _ = self.inputs.send(Input::Post(value));
+    }
+
+    /// Be no home any more, wherever there is another: the process is going to end.
+    pub(crate) fn leave(&self) {
+        let _ = self.inputs.send(Input::Leave);
     }
 
     /// Until the sessions of all instances are known.
@@ -360,6 +367,7 @@ impl Hub {
             }
             Input::Look(look) => self.look(look),
             Input::Say(to, message) => self.say(&to, message),
+            Input::Leave => self.kafka.iter().for_each(Kafka::leave),
         }
     }
 
@@ -447,7 +455,7 @@ impl Hub {
         match self.holder.take(&errand) {
             Taken::New => {}
             Taken::Full => return Err(Undelivered::Full),
-            Taken::Stale => return Err(Undelivered::NotHere),
+            Taken::Stale => return Err(Undelivered::Claimed),
             Taken::Before(Known::Ended { answered, .. }) => {
                 let report = Report {
                     command_id: errand.command.id.clone(),

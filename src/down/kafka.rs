@@ -50,6 +50,9 @@ const MOST_OPEN: usize = 100_000;
 /// A transaction that is not finished after this is aborted by Kafka, so that readers of outcomes go on after a crash.
 const TRANSACTION: Duration = Duration::from_secs(15);
 
+/// At the end, for the group to take the partitions back; whoever does not wait for that leaves them all the same.
+const GIVING_UP: Duration = Duration::from_secs(2);
+
 /// A batch to be written.
 #[derive(Debug)]
 pub(super) struct Wish {
@@ -78,6 +81,8 @@ struct Shared {
     /// Partitions of the outcomes topic.
     outcomes: AtomicI32,
     load: Arc<AtomicUsize>,
+    /// No more commands are taken: the group is left.
+    leave: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -120,6 +125,7 @@ impl Kafka {
             loaded: AtomicBool::new(false),
             outcomes: AtomicI32::new(0),
             load,
+            leave: stop.child_token(),
             stop,
         });
         // what librdkafka does not take shows at once
@@ -174,6 +180,11 @@ impl Kafka {
         if let Err(e) = reading {
             warn!("cannot start a thread: {e}");
         }
+    }
+
+    /// Leave the group: other homes take the commands over. What is told of sessions goes on.
+    pub(super) fn leave(&self) {
+        self.shared.leave.cancel();
     }
 
     /// Leave the group, end.
@@ -274,7 +285,7 @@ impl ConsumerContext for Group {
 }
 
 fn read_commands(shared: &Shared) {
-    while !shared.stop.is_cancelled() {
+    while !shared.leave.is_cancelled() {
         if !shared.loaded.load(Ordering::Acquire) {
             thread::sleep(POLL / 5);
             continue;
@@ -306,7 +317,7 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
     consumer.subscribe(&[&topic])?;
     *shared.group.lock() = Some(Arc::clone(&consumer));
     let mut paused = false;
-    while !shared.stop.is_cancelled() {
+    while !shared.leave.is_cancelled() {
         let polled = consumer.poll(POLL);
         let gained = std::mem::take(&mut *consumer.context().gained.lock());
         if !gained.is_empty() {
@@ -342,8 +353,12 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
             paused = full;
         }
     }
-    *shared.group.lock() = None;
+    // until the partitions are given up, what has ended can still be written
     consumer.unsubscribe();
+    let end = Instant::now() + GIVING_UP;
+    while consumer.assignment()?.count() > 0 && Instant::now() < end {
+        consumer.poll(POLL);
+    }
     Ok(())
 }
 

@@ -143,6 +143,8 @@ pub(crate) enum Undelivered {
     NotHere,
     /// Its connection has too many errands waiting.
     Full,
+    /// Another home has asked for it since. Whoever still is the home asks again.
+    Claimed,
 }
 
 /// What lies in a mailbox.

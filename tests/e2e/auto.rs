@@ -12,9 +12,9 @@ use crate::conversations::by_configuration;
 use crate::harness::device::Line;
 use crate::harness::fixtures::Fixture;
 use crate::harness::gateway::{Gateway, Setup, journal_events, journal_records};
+use crate::harness::proxy_header::{DEVICE, v1, v2};
 use crate::harness::schema::assert_valid;
 use crate::harness::until;
-use crate::proxy::{DEVICE, v1, v2};
 
 /// How one conversation is played.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,13 @@
 
 mod auto;
 mod balancer;
+mod bursts;
 mod capture;
 mod conversations;
 mod crashes;
+mod deaths;
 mod down;
+mod drivers;
 mod harness;
 mod import;
 mod journal;

@@ -56,9 +56,9 @@ fn instances_speak_tls_and_one_with_certificates_of_another_ca_is_refused() {
     let files = |ca: &Authority, id: &str| ca.files(&folder.path().join(id));
     let first = setup("gw-1", &prefix).peer_tls(&files(&ours, "gw-1")).start();
     let second = setup("gw-2", &prefix).peer_tls(&files(&ours, "gw-2")).start();
-    let mut backend = Backend::new(&prefix);
+    let mut backend = Backend::new(shared(), &prefix);
     let known = connect(&second, 800..808);
-    until("both to be homes", || (first.partitions_beside(&known[0].0.id) == 2).then_some(()));
+    until("both to be homes", || (first.partitions_beside(&known[0].0.id).len() == 2).then_some(()));
     // half of these have their home on the first
     let (mut of_second, mut of_first) = (known, connect(&first, 810..818));
     let mut ids = text_each(&mut backend, &of_second, "tls", 30);
@@ -71,7 +71,7 @@ fn instances_speak_tls_and_one_with_certificates_of_another_ca_is_refused() {
     // it has the secret, and certificates that nobody here believes
     let third = setup("gw-3", &prefix).peer_tls(&files(&theirs, "gw-3")).start();
     let of_third = connect(&third, 820..836);
-    until("all to be homes", || (third.partitions_beside(&of_third[0].0.id) > 0).then_some(()));
+    until("all to be homes", || (!third.partitions_beside(&of_third[0].0.id).is_empty()).then_some(()));
     let refused = text_each(&mut backend, &of_third, "refused", 12);
     until("all commands to end", || {
         backend.look();
@@ -122,9 +122,9 @@ fn refuses_to_start_with_files_that_do_not_fit() {
 fn an_instance_that_does_not_answer_keeps_no_other_command_waiting() {
     let prefix = unique("peers-silent");
     let (first, second) = (setup("gw-1", &prefix).start(), setup("gw-2", &prefix).start());
-    let mut backend = Backend::new(&prefix);
+    let mut backend = Backend::new(shared(), &prefix);
     let mut there = connect(&second, 840..848);
-    until("both to be homes", || (first.partitions_beside(&there[0].0.id) == 2).then_some(()));
+    until("both to be homes", || (first.partitions_beside(&there[0].0.id).len() == 2).then_some(()));
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();

@@ -31,6 +31,8 @@ impl Home {
         let in_doubt = matches!(&pending.place, Place::Doubt(among) if among.contains(by));
         match taken {
             Ok(()) if in_doubt => pending.place = Place::At(by.clone()),
+            // either that home is the present one, or ours could not get through to ask after it: a commit tells
+            Err(Undelivered::Claimed) if in_doubt => self.doubt_ourselves(),
             Err(_) if in_doubt => {
                 if let Place::Doubt(among) = &mut pending.place {
                     among.retain(|instance| instance != by);

@@ -233,8 +233,10 @@ impl Home {
     pub(crate) fn on_confirmed(&mut self, table: &Table, now: Now) {
         self.wake(now);
         self.unconfirmed = false;
-        let mut up: Vec<_> = self.instances.iter().filter(|(_, reach)| **reach == Reach::Up).map(|(i, _)| i.clone()).collect();
+        let reached = self.instances.iter().filter(|(_, reach)| **reach == Reach::Up).map(|(i, _)| i);
+        let mut up: Vec<_> = reached.chain([&self.me]).cloned().collect();
         up.sort();
+        up.dedup();
         for instance in up {
             self.ask_again(&instance, table, now);
         }

@@ -1,5 +1,5 @@
 use super::super::holder::Known;
-use super::super::owner::{Answered, Report};
+use super::super::owner::{Answered, Report, Undelivered};
 use super::super::table::{Act, Arrival};
 use super::*;
 use protocols::identity::SessionId;
@@ -458,4 +458,21 @@ fn devices_of_an_instance_that_is_gone_for_good_are_away() {
     bench.table.on_record(&device(), told, bench.now(), &mut bench.acts);
     assert_eq!(bench.table.owner(&device()), Owner::At(instance("b")));
     assert_eq!(look(&mut bench), (Vec::new(), 1), "and is asked again");
+}
+
+#[test]
+fn a_home_whose_errand_another_has_asked_for_asks_again_once_it_is_known_to_be_one() {
+    let mut bench = Bench::new();
+    bench.connect(1);
+    bench.offer("c", "1");
+    assert!(matches!(bench.home.effects()[..], [Effect::Hand { .. }]));
+    bench.home.on_handed(&id("c"), &instance("a"), Err(Undelivered::Claimed), &bench.table, bench.now());
+    assert_eq!(bench.home.effects(), [Effect::Confirm]);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.taken(), [], "until then it may be another's");
+    bench.home.on_confirmed(&bench.table, bench.now());
+    let effects = bench.home.effects();
+    let [Effect::Ask { of, number, .. }] = &effects[..] else { panic!("{effects:?}") };
+    bench.home.on_known(of, *number, vec![(id("c"), Known::Never)], &bench.table, bench.now());
+    assert_eq!(bench.taken(), [("c".to_owned(), 1)]);
 }

@@ -103,20 +103,24 @@ pub(super) fn write(shared: &Shared) {
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0") // an offer waits for them
         .set("message.timeout.ms", "30000");
-    let topic = shared.topic("sessions");
-    let producer: ThreadedProducer<Published> = loop {
+    while !shared.stop.is_cancelled() {
         match config.create_with_context(Published { inputs: shared.inputs.clone() }) {
-            Ok(producer) => break producer,
+            Ok(producer) => publish(shared, &producer),
             Err(e) => {
                 warn!("sessions: {e}; retrying");
                 shared.sleep(RETRY);
             }
         }
-        if shared.stop.is_cancelled() {
-            return;
-        }
-    };
+    }
+}
+
+/// Until the end, or until this producer is of no use any more: what it had comes back as not written, and is published anew.
+fn publish(shared: &Shared, producer: &ThreadedProducer<Published>) {
+    let topic = shared.topic("sessions");
     loop {
+        if let Some((_, e)) = producer.client().fatal_error() {
+            return warn!("sessions: {e}; going on with another producer");
+        }
         let batch = {
             let mut dirty = shared.dirty.lock();
             if dirty.is_empty() {

@@ -38,6 +38,10 @@ const GONE: Duration = Duration::from_secs(10);
 const TIDY_MS: u64 = 3000;
 /// Trouble is made for so long, in milliseconds.
 const TROUBLE_MS: u64 = 60_000;
+/// Most that an instance is stopped for.
+const STOP_MS: u64 = 14_000;
+/// Most that a deadline is ahead.
+const DEADLINE_MS: u64 = 40_000;
 /// Then everything heals, and all deadlines pass.
 const END_MS: u64 = TROUBLE_MS + 60_000;
 /// Most that an instance's clock is off, in milliseconds.
@@ -165,6 +169,8 @@ pub(super) struct World {
     copies: BTreeMap<String, BTreeSet<usize>>,
     nameless: Vec<(i32, i64)>,
     writes: Vec<Write>,
+    /// When everything healed.
+    healed: Option<u64>,
     complaints: Vec<String>,
 }
 
@@ -188,6 +194,7 @@ impl World {
             copies: BTreeMap::new(),
             nameless: Vec::new(),
             writes: Vec::new(),
+            healed: None,
             complaints: Vec::new(),
         };
         for n in 0..INSTANCES {

@@ -1,32 +1,66 @@
 //! A dispatch backend: offers orders, gives each to the first who takes it, and counts what becomes of every command.
 //!
-//! It knows the contract and nothing else: what it counts stands in the topics, and is read as any consumer would. Keys are
-//! placed by librdkafka's own default, which is another than that of Java's clients.
+//! It knows the contract and nothing else: what it counts stands in the topics, and is read as any consumer would.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use protocols::time::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 
-use super::PATIENCE;
-use super::kafka::{Reader, shared};
+use super::kafka::Reader;
 use super::schema::assert_valid;
+use super::taxi::worth_until;
+use super::{PATIENCE, now_ms};
 
 /// Between two looks at a topic.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// How long a driver may be told who has an order.
+const ASSIGNMENT_S: i64 = 60;
+
+/// A deadline is converted once on each instance that has the command, from clocks that count milliseconds.
+const CLOCKS_MS: i64 = 20;
+
+/// Which partition a command goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// As librdkafka's own default has it: CRC32 of the device's id.
+    Librdkafka,
+    /// As Java's clients have it: murmur2.
+    Java,
+}
+
+impl Keys {
+    fn producer(self, bootstrap: &str) -> BaseProducer {
+        let partitioner = match self {
+            Self::Librdkafka => "consistent_random",
+            Self::Java => "murmur2_random",
+        };
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("partitioner", partitioner).set("linger.ms", "1");
+        config.set("reconnect.backoff.max.ms", "1000");
+        config.create().unwrap()
+    }
+}
+
 /// See the module.
 pub(crate) struct Backend {
-    producer: BaseProducer,
+    bootstrap: String,
+    producers: [(Keys, BaseProducer); 2],
+    /// How commands find their partitions from now on.
+    pub(crate) keys: Keys,
+    /// Devices whose commands go to a partition of the test's choice.
+    pub(crate) places: BTreeMap<String, i32>,
     prefix: String,
     answers: Reader,
     orders: Reader,
     /// Answers and events that were looked at.
     looked: (usize, usize),
-    /// Commands that were produced.
-    produced: BTreeSet<String>,
+    /// Commands that were produced, with their deadlines.
+    produced: BTreeMap<String, i64>,
     /// The outcomes of each command.
     outcomes: BTreeMap<String, Vec<Value>>,
     /// Stages that were told of each command.
@@ -49,16 +83,17 @@ fn assignment_id(order: &str, device: &str) -> String {
 
 impl Backend {
     /// Waits until the gateway has made its topics.
-    pub(crate) fn new(prefix: &str) -> Self {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", shared()).set("linger.ms", "1");
+    pub(crate) fn new(bootstrap: &str, prefix: &str) -> Self {
         Self {
-            producer: config.create().unwrap(),
+            bootstrap: bootstrap.to_owned(),
+            producers: [Keys::Librdkafka, Keys::Java].map(|keys| (keys, keys.producer(bootstrap))),
+            keys: Keys::Librdkafka,
+            places: BTreeMap::new(),
             prefix: prefix.to_owned(),
-            answers: Reader::new(shared(), prefix, &["outcomes"]),
-            orders: Reader::new(shared(), prefix, &["orders"]),
+            answers: Reader::new(bootstrap, prefix, &["outcomes"]),
+            orders: Reader::new(bootstrap, prefix, &["orders"]),
             looked: (0, 0),
-            produced: BTreeSet::new(),
+            produced: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             stages: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -69,36 +104,54 @@ impl Backend {
         }
     }
 
+    fn producer(&self) -> &BaseProducer {
+        &self.producers.iter().find(|(keys, _)| *keys == self.keys).unwrap().1
+    }
+
     /// Produce a command that is worth nothing after so many seconds.
     pub(crate) fn command(&mut self, id: &str, device: &str, kind: &str, content: &Value, seconds: i64) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let deadline = protocols::time::Timestamp::from_millis(i64::try_from(now).unwrap() + seconds * 1000);
+        self.command_until(id, device, kind, content, now_ms() + seconds * 1000);
+    }
+
+    fn command_until(&mut self, id: &str, device: &str, kind: &str, content: &Value, deadline_ms: i64) {
+        let deadline = Timestamp::from_millis(deadline_ms);
         let value = json!({"id": id, "device_id": device, "deadline": deadline, "kind": kind, kind: content}).to_string();
         let topic = format!("{}.commands", self.prefix);
-        self.producer.send(BaseRecord::to(&topic).key(device).payload(&value)).map_err(|(e, _)| e).unwrap();
-        assert!(self.produced.insert(id.to_owned()), "{id} twice");
-        self.producer.poll(Duration::ZERO);
+        let mut record = BaseRecord::to(&topic).key(device).payload(&value);
+        record.partition = self.places.get(device).copied();
+        self.producer().send(record).map_err(|(e, _)| e).unwrap();
+        assert!(self.produced.insert(id.to_owned(), deadline_ms).is_none(), "{id} twice");
+        self.producer().poll(Duration::ZERO);
+    }
+
+    /// A text of its own, which says until when it is worth something.
+    pub(crate) fn text(&mut self, id: &str, device: &str, seconds: i64) {
+        let deadline_ms = now_ms() + seconds * 1000;
+        self.command_until(id, device, "text", &json!({"text": format!("{id} {}", worth_until(deadline_ms))}), deadline_ms);
     }
 
     /// Wait until Kafka has all of them.
     pub(crate) fn flush(&self) {
         let end = Instant::now() + PATIENCE;
-        while self.producer.in_flight_count() > 0 {
-            assert!(Instant::now() < end, "Kafka does not take commands");
-            self.producer.poll(Duration::from_millis(1));
+        for (_, producer) in &self.producers {
+            while producer.in_flight_count() > 0 {
+                assert!(Instant::now() < end, "Kafka does not take commands");
+                producer.poll(Duration::from_millis(1));
+            }
         }
     }
 
     /// Offer an order: the command is named after both.
     pub(crate) fn offer(&mut self, order: u32, device: &str, seconds: i64) -> String {
         let id = format!("offer-{order}-{device}");
-        self.command(&id, device, "order_offer", &content(order), seconds);
+        let deadline_ms = now_ms() + seconds * 1000;
+        self.command_until(&id, device, "order_offer", &content(order, deadline_ms), deadline_ms);
         id
     }
 
     /// Take what has come, and give orders to those who want them.
     pub(crate) fn look(&mut self) {
-        self.producer.poll(Duration::ZERO);
+        self.producers.iter().for_each(|(_, producer)| _ = producer.poll(Duration::ZERO));
         self.answers.take(LOOK);
         self.orders.take(LOOK);
         for record in &self.answers.records[self.looked.0..] {
@@ -117,9 +170,9 @@ impl Backend {
                 continue;
             }
             let text = |field: &str| event["order"][field].as_str().unwrap_or_default().to_owned();
-            // whichever instance hears of it knows the order: it was told before the offer was written
-            assert!(event["order"]["token"].is_null(), "{event}");
-            let order = text("order_id");
+            // an instance that hung before it had told which orders a device knows: then the number is all there is to go by
+            let token = || text("token").trim_start_matches('0').to_owned();
+            let order = Some(text("order_id")).filter(|id| !id.is_empty()).unwrap_or_else(token);
             let device = record.text("device_id").to_owned();
             let action = text("action");
             if action == "accepted" {
@@ -131,20 +184,24 @@ impl Backend {
         let ready: Vec<_> = self.takers.iter().filter(|(order, _)| !self.held.contains(order)).cloned().collect();
         for (order, device) in ready {
             self.takers.remove(&(order.clone(), device.clone()));
-            self.assign(&order, &device);
+            // the same accept comes under another id where an instance knew only the order's number
+            if !self.produced.contains_key(&assignment_id(&order, &device)) {
+                self.assign(&order, &device);
+            }
         }
     }
 
     fn assign(&mut self, order: &str, device: &str) {
         let number = order.parse().unwrap();
         let won = !self.winners.contains_key(order);
-        let mut assignment = if won { content(number) } else { json!({"order_id": order}) };
+        let deadline_ms = now_ms() + ASSIGNMENT_S * 1000;
+        let mut assignment = if won { content(number, deadline_ms) } else { json!({"order_id": order}) };
         assignment["won"] = won.into();
         if won {
             self.winners.insert(order.to_owned(), device.to_owned());
             assignment["passenger"] = json!({"name": "Li", "phone": "13800000099"});
         }
-        self.command(&assignment_id(order, device), device, "order_assign", &assignment, 60);
+        self.command_until(&assignment_id(order, device), device, "order_assign", &assignment, deadline_ms);
     }
 
     /// Who has this order.
@@ -159,7 +216,7 @@ impl Backend {
 
     /// What has not ended, and how far it is.
     pub(crate) fn open(&self) -> Vec<(&str, Option<&BTreeSet<String>>)> {
-        let open = self.produced.iter().filter(|id| !self.outcomes.contains_key(*id));
+        let open = self.produced.keys().filter(|id| !self.outcomes.contains_key(*id));
         open.map(|id| (id.as_str(), self.stages.get(id))).collect()
     }
 
@@ -195,6 +252,16 @@ impl Backend {
         self.events.values().map(|e| &e["order"]).find(|e| e["order_id"] == *order && e["action"] == action)
     }
 
+    /// The devices whose drivers signed off, each as often as its driver did.
+    pub(crate) fn signed_off(&self) -> Vec<String> {
+        let off = |event: &&Value| event["driver"]["action"] == "sign_off";
+        let mut by_id: BTreeMap<&str, String> = BTreeMap::new();
+        for event in self.orders.records.iter().map(|record| &record.value).filter(off) {
+            by_id.insert(event["id"].as_str().unwrap(), event["device_id"].as_str().unwrap().to_owned());
+        }
+        by_id.into_values().collect()
+    }
+
     /// How many commands ended how.
     pub(crate) fn results(&self) -> BTreeMap<String, usize> {
         let mut all = BTreeMap::new();
@@ -205,12 +272,19 @@ impl Backend {
         all
     }
 
+    /// Each command's device, and the partition that the command stands in.
+    pub(crate) fn placed(&self) -> Vec<(String, i32)> {
+        self.flush();
+        let mut commands = Reader::new(&self.bootstrap, &self.prefix, &["commands"]);
+        commands.read_all().iter().map(|record| (record.text("device_id").to_owned(), record.partition)).collect()
+    }
+
     /// Commands and outcomes are read once more from the beginning of their topics: each command has one.
     pub(crate) fn assert_one_outcome_each(&mut self) {
         self.flush();
         let read = |topic: &str, id: &dyn Fn(&Value) -> Option<String>| {
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-            for record in Reader::new(shared(), &self.prefix, &[topic]).read_all() {
+            for record in Reader::new(&self.bootstrap, &self.prefix, &[topic]).read_all() {
                 id(&record.value).into_iter().for_each(|id| *counts.entry(id).or_default() += 1);
             }
             counts
@@ -224,14 +298,18 @@ impl Backend {
         assert!(wrong.is_empty(), "{} of {} commands have no or several outcomes: {wrong:?}", wrong.len(), commands.len());
         let unknown: Vec<_> = outcomes.keys().filter(|id| !commands.contains_key(*id)).collect();
         assert!(unknown.is_empty(), "outcomes of what was never asked: {unknown:?}");
+        self.look();
+        let sent_ms = |id: &String| Timestamp::parse(self.outcome(id)?["sent_at"].as_str()?).map(Timestamp::as_millis);
+        let late: Vec<_> = self.produced.iter().filter(|(id, deadline)| sent_ms(id) > Some(**deadline + CLOCKS_MS)).collect();
+        assert!(late.is_empty(), "first written after the deadline: {late:?}");
     }
 }
 
-fn content(order: u32) -> Value {
+fn content(order: u32, deadline_ms: i64) -> Value {
     json!({
         "order_id": order.to_string(),
         "type": "immediate",
         "pickup": {"address": format!("Stand {order}."), "latitude": 39.904, "longitude": 116.407},
-        "destination": {"address": "Airport"},
+        "destination": {"address": format!("Airport {}", worth_until(deadline_ms))},
     })
 }

@@ -89,12 +89,12 @@ fn clock(civil: Civil) -> [u8; 6] {
     civil.six().map(|n| ((n / 10) << 4) | (n % 10))
 }
 
-fn bcd(digits: &str) -> Vec<u8> {
+pub(super) fn bcd(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.bytes().map(|b| b - b'0').collect();
     digits.chunks(2).map(|pair| (pair[0] << 4) | pair[1]).collect()
 }
 
-fn gt06(kind: u8, body: &[u8], serial: u16) -> Vec<u8> {
+pub(super) fn gt06(kind: u8, body: &[u8], serial: u16) -> Vec<u8> {
     let length = u8::try_from(body.len() + 5).unwrap();
     let mut checked = vec![length, kind];
     checked.extend_from_slice(body);

@@ -371,9 +371,10 @@ impl Gateway {
         (session["state"] == "connected").then(|| session["gateway"].as_str().unwrap().to_owned())
     }
 
-    /// How many partitions of the commands topic it is the home of; told beside a device that it knows.
-    pub(crate) fn partitions_beside(&self, device: &str) -> usize {
-        self.known(device)["partitions"].as_array().map_or(0, Vec::len)
+    /// The partitions of the commands topic that it is the home of; told beside a device that it knows.
+    pub(crate) fn partitions_beside(&self, device: &str) -> Vec<i32> {
+        let partitions = self.known(device)["partitions"].as_array().cloned().unwrap_or_default();
+        partitions.iter().map(|n| i32::try_from(n.as_i64().unwrap()).unwrap()).collect()
     }
 
     /// Wait for its end.

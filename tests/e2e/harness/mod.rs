@@ -5,12 +5,14 @@
 
 pub(crate) mod authority;
 pub(crate) mod backend;
+pub(crate) mod cluster;
 pub(crate) mod device;
 pub(crate) mod fixtures;
 pub(crate) mod gateway;
 pub(crate) mod haproxy;
 pub(crate) mod kafka;
 pub(crate) mod load;
+pub(crate) mod proxy_header;
 pub(crate) mod schema;
 pub(crate) mod taxi;
 
@@ -18,11 +20,17 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long anything that should happen may take, on a machine that is busy with other things: a killed broker is away for
 /// up to 25 s.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The wall clock.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
 
 /// How often a condition is looked at.
 const GLANCE: Duration = Duration::from_millis(20);

@@ -4,6 +4,9 @@ use super::*;
 
 /// Until a sign-on is in the topic, in milliseconds.
 const SETTLED_MS: u64 = 1000;
+/// A device that is connected for so long, while nothing is wrong, is told whatever waits for it: a connection looks into its
+/// mailbox within 4 s here, and writes one thing after the other.
+const WITHIN_REACH_MS: u64 = 8000;
 
 /// Result, reason, attempts.
 type End = (Ending, Option<EndingReason>, u32);
@@ -15,6 +18,16 @@ impl World {
 
     pub(in super::super) fn commanded(&self) -> usize {
         self.commands.len()
+    }
+
+    /// Whether nothing has stood between the homes and a device for long enough.
+    pub(super) fn could_be_told(&self, device: &DeviceId) -> bool {
+        let well = self.healed.is_some_and(|healed| self.now >= healed + STOP_MS + WITHIN_REACH_MS);
+        let connected = |d: usize| {
+            let Device { at, since, .. } = &self.devices[d];
+            device_id(d) == *device && self.now >= since + WITHIN_REACH_MS && at.is_some_and(|(n, life, _)| self.lives(n, life))
+        };
+        well && (0..DEVICES).any(connected)
     }
 
     /// Everything that did not hold.

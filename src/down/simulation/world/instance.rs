@@ -179,7 +179,7 @@ impl World {
         match self.instances[n].holder.take(&errand) {
             Taken::New => {}
             Taken::Full => return Err(Undelivered::Full),
-            Taken::Stale => return Err(Undelivered::NotHere),
+            Taken::Stale => return Err(Undelivered::Claimed),
             Taken::Before(Known::Ended { answered, .. }) => {
                 let report = Report { command_id: id, device_id: errand.command.device_id.clone(), home: errand.home, answered };
                 self.route(n, report);
@@ -362,6 +362,9 @@ impl World {
             if let AnswerBody::Outcome(o) = &answer.body {
                 let verb = if done { "commits" } else { "cannot commit" };
                 self.say(|| format!("gw-{n} {verb} {:?}: {:?} {:?}, attempts {}", o.command_id, o.result, o.reason, o.attempts));
+                if done && o.result == Ending::Expired && answer.device.as_ref().is_some_and(|device| self.could_be_told(device)) {
+                    self.complaints.push(format!("{:?} expired though its device was within reach", o.command_id));
+                }
             }
         }
         self.after(after, Event::Committed(n, life, batch, done, confirm));

@@ -216,7 +216,7 @@ impl World {
             _ => ("output", json!({"name": "fuel", "state": true})),
         };
         let name = format!("c{}", self.commands.len());
-        let deadline = utc.plus_millis(self.chance.ms(300, 20_000) as i64);
+        let deadline = utc.plus_millis(self.chance.ms(300, DEADLINE_MS) as i64);
         let value = json!({"id": name, "device_id": device_id(d), "deadline": deadline, "kind": kind, kind: content}).to_string();
         let command = Arc::new(read(value.as_bytes(), Timestamp::from_millis(i64::MAX)).unwrap().command);
         self.say(|| format!("{name}: {kind} {content} for device {d} in partition {partition}, until {deadline}"));
@@ -246,7 +246,7 @@ impl World {
                 self.broker.leave(n);
             }
             2 | 3 if self.instances[n].alive => {
-                let ms = self.chance.ms(200, 14_000);
+                let ms = self.chance.ms(200, STOP_MS);
                 self.say(|| format!("gw-{n} is stopped for {ms} ms"));
                 self.instances[n].paused_until = self.now + ms;
             }
@@ -308,6 +308,7 @@ impl World {
 
     pub(super) fn heal(&mut self) {
         self.say(|| "all heals".to_owned());
+        self.healed = Some(self.now);
         for link in self.links.values_mut() {
             link.0 = 0;
         }
