@@ -166,6 +166,8 @@ impl Default for Templates {
 pub enum Charset {
     /// GBK, read as its superset GB 18030.
     Gbk,
+    /// The same less what screens with the glyphs of GB 2312 alone cannot show: rare and traditional characters.
+    Gb2312,
     /// 7-bit ASCII.
     Ascii,
     /// UTF-8.
