@@ -15,7 +15,7 @@ use super::media::{Media, Uploads};
 use super::message::{self, Answered, Batch, Content, Told, id};
 use super::parameters;
 use super::reply::{self, result};
-use crate::command::Command;
+use crate::command::{Command, Kind};
 use crate::cursor::{Cursor, Field, Trace};
 use crate::desk::{Confirms, Emitted, Errand, Key, MAX_OPEN, OrderRef, Plan, Unfit, Verdict};
 use crate::event::{Actor, Attributes, Body, Content as Carried, Data, DataKind, Order, OrderAction, Report, Value};
@@ -175,6 +175,9 @@ impl Wire for Jt905 {
     }
 
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        if let Kind::Raw(raw) = &command.kind {
+            return commands::raw(&raw.bytes, errand.profile());
+        }
         let isu = self.isu.or_else(|| Isu::of(errand.link())).ok_or(Unfit::Unsupported)?;
         let question = self.next_question();
         let Words { message, warnings, choices } = commands::words(&command.kind, question, errand)?;
