@@ -513,7 +513,7 @@ mod tests {
             Some(DriverNow { driver_id: "D7".into(), name: None, authorized, since: Some(Timestamp::from_seconds(1_700_000_000)) })
         };
         a.sign_on(&device(), &arrival(1), now(1), &mut acts);
-        a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), open_orders: Vec::new() }, &mut acts);
+        a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), ..DeviceState::default() }, &mut acts);
         let change = |kept: &mut DeviceState| {
             kept.driver = driver(Some(false));
             true
