@@ -10,6 +10,7 @@ use std::time::Duration;
 use protocols::PROTOCOLS;
 use protocols::detect::Detector;
 use protocols::registry::Protocol;
+use protocols::session::Recall;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -100,7 +101,7 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
     // all addresses first: a port in use is found before anything is touched
     let mut bound = Vec::new();
     for listener in &config.listeners {
-        bound.push((port(&config, listener)?, bind("listener", listener.address)?));
+        bound.push((listener, bind("listener", listener.address)?));
     }
     let admin = bind("admin", config.admin.address)?;
     let agent = bind("agent", config.agent.address)?;
@@ -111,6 +112,10 @@ pub(crate) async fn start(config: Config, log: LogFilter) -> Result<Running, Sta
         (_, None) => None,
     };
     let sessions = Arc::new(Sessions::new(Table::new(me.clone(), address)));
+    let recalled = Arc::clone(&sessions);
+    let recall = Recall::of(move |device| recalled.recall(device));
+    let port = |(listener, socket)| Ok((port(&config, listener, &recall)?, socket));
+    let bound = bound.into_iter().map(port).collect::<Result<Vec<_>, StartError>>()?;
     let mut former = down::Former::default();
     let sink = open_sink(&config, &receipts, &ledger, &sessions, &mut former)?;
     let telemetry = Telemetry::install().map_err(|e| StartError(format!("cannot start the metrics: {e}")))?;
@@ -201,8 +206,8 @@ fn local(socket: &TcpListener) -> Result<SocketAddr, StartError> {
     socket.local_addr().map_err(|e| StartError(format!("cannot tell the address of a listener: {e}")))
 }
 
-fn port(config: &Config, listener: &Listener) -> Result<Port, StartError> {
-    let settings = Arc::new(config.settings(listener));
+fn port(config: &Config, listener: &Listener, recall: &Recall) -> Result<Port, StartError> {
+    let settings = Arc::new(protocols::profile::Settings { recall: recall.clone(), ..config.settings(listener) });
     let port = |speaks, index, idle: Duration| Port {
         speaks,
         index,

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::command::{Command, Kind};
-use crate::desk::{Confirms, Desk, DeviceState, Errand, MIN_OFFER, Plan, Unfit, Waiting, order_of, refuse};
+use crate::command::{Command, CommandId, Kind, Text};
+use crate::desk::{Aside, Desk, DeviceState, Errand, MIN_OFFER, Plan, Unfit, Waiting, alone, order_of, refuse};
+use crate::event::{Body, DriverAction, OrderAction};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::DeviceId;
 use crate::outcome::{Ending, EndingReason, Outcome, Stage};
+use crate::parts::template;
 use crate::profile::ChecksumPolicy;
 use crate::session::{Delivery, Fate, MAX_REJECT_BYTES, News, Opening, Outgoing, Reject, Seen, Session, Ticket, Turn, WINDOW};
 use crate::time::Now;
@@ -95,6 +97,9 @@ impl<W: Wire> Machine<W> {
                 debug_assert!(!turn.events.is_empty(), "a stored message of {} emitted nothing", W::NAME);
                 turn.fate = Some(Fate::Store);
                 self.expect(ack, turn);
+                if self.link.driver_refused() && turn.events.iter().any(|event| wants_to_work(&event.body)) {
+                    self.tell_refused(now, turn);
+                }
             }
             Answer::Handled(handled, ack) => {
                 debug_assert!(turn.events.is_empty(), "a handled message of {} emitted events", W::NAME);
@@ -134,7 +139,7 @@ impl<W: Wire> Machine<W> {
 
     /// What came of a turn may have made room for a command that waits, or emptied the desk.
     fn tidy(&mut self, now: Now, turn: &mut Turn) {
-        while let Some(next) = self.next_waiting() {
+        while let Some(next) = self.next_waiting(now) {
             self.begin(next, now, turn);
         }
         if self.link.desk.as_ref().is_some_and(|desk| desk.is_empty()) {
@@ -142,10 +147,9 @@ impl<W: Wire> Machine<W> {
         }
     }
 
-    fn next_waiting(&mut self) -> Option<Waiting> {
-        let Self { wire, link, .. } = self;
-        let one_offer = wire.one_offer(&link.profile);
-        link.desk.as_mut()?.next(|kind| one_offer && matches!(kind, Kind::OrderOffer(_)))
+    fn next_waiting(&mut self, now: Now) -> Option<Waiting> {
+        let one_offer = self.wire.one_offer(&self.link);
+        self.link.desk.as_mut()?.next(one_offer, now)
     }
 
     /// Put a command into words and have it written.
@@ -165,13 +169,20 @@ impl<W: Wire> Machine<W> {
             return refuse(waiting, ending, reason, turn);
         }
         let mut errand = Errand { now, link: &mut self.link, remaining };
-        let plan = match (&waiting.command.kind, self.wire.on_command(&waiting.command, &mut errand)) {
+        let words = match &waiting.command.kind {
+            Kind::DriverAuthorization(said) => {
+                let name = errand.driver().and_then(|driver| driver.name.as_deref());
+                let shown = template::authorization_text(said, name, errand.profile()).map(in_view);
+                let command = shown.map(|kind| Command { kind, ..waiting.command.clone() });
+                command.ok_or(Unfit::Unsupported).and_then(|command| self.wire.on_command(&command, &mut errand))
+            }
+            _ => self.wire.on_command(&waiting.command, &mut errand),
+        };
+        let plan = match (&waiting.command.kind, words) {
             (Kind::Raw(raw), Err(Unfit::Unsupported)) => {
                 // a whole frame needs no words
-                let blind =
-                    Plan { downlinks: Vec::new(), keys: Vec::new(), ends: Confirms::Never, retry: None, warnings: Vec::new() };
                 let frames = raw.bytes.clone();
-                return self.link.desk_mut().opened::<W::Downlink>(waiting, blind, frames, false, turn);
+                return self.link.desk_mut().opened::<W::Downlink>(waiting, Plan::raw(), frames, false, turn);
             }
             (_, Ok(plan)) => plan,
             (_, Err(Unfit::Unsupported)) => return refuse(waiting, Ending::Unsupported, None, turn),
@@ -182,13 +193,34 @@ impl<W: Wire> Machine<W> {
                 return refuse(waiting, Ending::Invalid, Some(EndingReason::Field), turn);
             }
         };
-        let mut frames = Vec::new();
-        for downlink in &plan.downlinks {
-            self.wire.encode(downlink, &self.link, &mut frames);
+        let encode = |downlinks: &[W::Downlink]| {
+            let mut frames = Vec::new();
+            downlinks.iter().for_each(|downlink| self.wire.encode(downlink, &self.link, &mut frames));
+            frames
+        };
+        let (ahead, frames) = (encode(&plan.ahead), encode(&plan.downlinks));
+        if !ahead.is_empty() {
+            self.link.desk_mut().ahead(&waiting.command.id, ahead, turn);
         }
         turn.state_changed |= order_of(&waiting.command.kind).is_some();
-        let alone = offer && self.wire.one_offer(&self.link.profile);
+        let alone = offer && self.wire.one_offer(&self.link);
         self.link.desk_mut().opened(waiting, plan, frames, alone, turn);
+    }
+
+    /// Tell a driver whom the backend has refused that this is so, beside all commands and if the device has words for it.
+    fn tell_refused(&mut self, now: Now, turn: &mut Turn) {
+        let driver = self.link.desk().and_then(Desk::driver);
+        let text = driver.and_then(|driver| template::refused_text(driver, self.link.profile()));
+        let (Some(text), Some(device_id), Some(id)) = (text, self.link.device.clone(), CommandId::new("refused")) else { return };
+        let command = Command { id, device_id, deadline: now.utc, kind: in_view(text) };
+        let mut errand = Errand { now, link: &mut self.link, remaining: MIN_OFFER };
+        let Ok(plan) = self.wire.on_command(&command, &mut errand) else { return };
+        for downlink in &plan.downlinks {
+            turn.send.frame(|out| self.wire.encode(downlink, &self.link, out));
+        }
+        if let Some(key) = plan.keys.first() {
+            self.link.desk_mut().aside(*key, Aside::Told);
+        }
     }
 
     /// A driver's authorization is state: kept, whether or not the device has words for it. True if there is more to do.
@@ -197,17 +229,17 @@ impl<W: Wire> Machine<W> {
         let name = said.name.as_ref().map(|name| name.0.as_str());
         match self.link.desk_mut().authorize(&said.driver_id, said.authorized, name) {
             Ok(()) => turn.state_changed = true,
-            Err(other) => waiting.warnings.push(format!("not kept: {other}")),
+            Err(other) => {
+                waiting.warnings.push(format!("not kept: {other}"));
+                let outcome = Outcome {
+                    warnings: std::mem::take(&mut waiting.warnings),
+                    ..Outcome::of(Some(waiting.command.id.as_str().to_owned()), Ending::Acknowledged)
+                };
+                turn.tell(&waiting.command.id, News::Outcome(Box::new(outcome)));
+                return false;
+            }
         }
-        let expressible = W::COMMANDS.iter().any(|(kind, _)| *kind == waiting.command.kind.name());
-        if !expressible {
-            let outcome = Outcome {
-                warnings: std::mem::take(&mut waiting.warnings),
-                ..Outcome::of(Some(waiting.command.id.as_str().to_owned()), Ending::Acknowledged)
-            };
-            turn.tell(&waiting.command.id, News::Outcome(Box::new(outcome)));
-        }
-        expressible
+        true
     }
 
     fn quiet(&self, input: &[u8], now: Now) -> bool {
@@ -264,6 +296,20 @@ impl<W: Wire> Machine<W> {
     }
 }
 
+/// A text that a driver must not miss.
+fn in_view(text: String) -> Kind {
+    Kind::Text(Text { text, urgent: Some(true), display: Some(true), speak: Some(true) })
+}
+
+/// Whether a driver who may not work is to be told so now.
+fn wants_to_work(body: &Body) -> bool {
+    match body {
+        Body::Driver(driver) => driver.action == DriverAction::SignOn,
+        Body::Order(order) => order.action == OrderAction::Accepted && order.authorized == Some(false),
+        _ => false,
+    }
+}
+
 impl<W: Wire> Session for Machine<W> {
     fn receive(&mut self, input: &[u8], now: Now, turn: &mut Turn) -> usize {
         turn.clear();
@@ -315,14 +361,14 @@ impl<W: Wire> Session for Machine<W> {
             return;
         }
         let done = desk.withdraw(&command, now, turn);
-        let mut waiting = Waiting { command, deadline, warnings };
+        let mut waiting = Waiting { command, deadline, warnings, before: None };
         if done {
             turn.state_changed = true;
             refuse(waiting, Ending::Acknowledged, Some(EndingReason::NotShown), turn);
         } else if self.authorize(&mut waiting, turn) {
-            let alone = matches!(waiting.command.kind, Kind::OrderOffer(_)) && self.wire.one_offer(&self.link.profile);
+            let one_offer = self.wire.one_offer(&self.link);
             let desk = self.link.desk_mut();
-            if desk.has_room(alone) {
+            if desk.has_room(alone(&waiting.command.kind, one_offer), now) {
                 self.begin(waiting, now, turn);
             } else if desk.may_wait() {
                 turn.tell(&waiting.command.id, News::Stage(Stage::Waiting, now.utc));
@@ -352,12 +398,6 @@ impl<W: Wire> Session for Machine<W> {
 
     fn state(&self) -> Option<DeviceState> {
         self.link.desk().map(Desk::state).filter(|state| *state != DeviceState::default())
-    }
-
-    fn restore(&mut self, state: DeviceState) {
-        if self.link.desk.is_none() && state != DeviceState::default() {
-            self.link.desk = Some(Box::new(Desk::restore(state)));
-        }
     }
 
     fn desk(&self) -> Option<&Desk> {

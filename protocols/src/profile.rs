@@ -7,8 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 
 use crate::event::{OrderAction, Reason};
+use crate::session::Recall;
 
-/// What the sessions of a listener need to know from the configuration.
+/// What the sessions of a listener need to know.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Tried in order; the first that fits a device is its profile.
@@ -17,6 +18,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Prepended to every device id.
     pub device_prefix: String,
+    /// What earlier sessions of the devices left.
+    pub recall: Recall,
 }
 
 impl Settings {
@@ -113,6 +116,12 @@ pub struct Button {
 }
 
 impl Button {
+    /// The answers to an offer, for a device that can only show it.
+    pub fn answers(templates: &Templates) -> [Self; 2] {
+        let answer = |id, action, text: &str| Self { id, action, reason: None, text: text.to_owned() };
+        [answer(7, OrderAction::Accepted, &templates.accept), answer(8, OrderAction::Declined, &templates.decline)]
+    }
+
     /// The steps of an order, and what a driver has to say about one that cannot be driven.
     pub fn usual() -> Vec<Self> {
         let usual = [
@@ -145,6 +154,10 @@ pub struct Templates {
     pub accept: String,
     /// The answer to an offer that does not, without fields.
     pub decline: String,
+    /// The driver may take orders: `{driver_id}`, `{name}`, `{reason}`. Empty: not told.
+    pub authorized: String,
+    /// The driver may not; also told when this driver signs on or accepts all the same. Empty: not told.
+    pub refused: String,
 }
 
 impl Default for Templates {
@@ -156,6 +169,8 @@ impl Default for Templates {
             cancelled: "{order_id}: cancelled[ ({reason})]".into(),
             accept: "Accept".into(),
             decline: "Decline".into(),
+            authorized: "[{name}: ]you may take orders".into(),
+            refused: "[{name}: ]you may not take orders[ ({reason})]".into(),
         }
     }
 }
@@ -166,6 +181,8 @@ impl Default for Templates {
 pub enum Charset {
     /// GBK, read as its superset GB 18030.
     Gbk,
+    /// The same less what screens with the glyphs of GB 2312 alone cannot show: rare and traditional characters.
+    Gb2312,
     /// 7-bit ASCII.
     Ascii,
     /// UTF-8.

@@ -29,6 +29,29 @@ pub struct Opening {
     pub device: Option<DeviceId>,
 }
 
+type Left = dyn Fn(&DeviceId) -> Option<DeviceState> + Send + Sync;
+
+/// Asked when a device says who it is: what its earlier session, on whichever instance, left to go on with.
+#[derive(Clone, Default)]
+pub struct Recall(Option<Arc<Left>>);
+
+impl Recall {
+    /// Whoever knows it.
+    pub fn of(left: impl Fn(&DeviceId) -> Option<DeviceState> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(left)))
+    }
+
+    pub(crate) fn ask(&self, device: &DeviceId) -> Option<DeviceState> {
+        self.0.as_ref()?(device)
+    }
+}
+
+impl std::fmt::Debug for Recall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Recall" } else { "no Recall" })
+    }
+}
+
 /// A protocol's state on one connection, seen from outside.
 pub trait Session: Send {
     /// Look at everything received and not yet consumed, take at most one frame from its start, and say how many bytes
@@ -65,9 +88,6 @@ pub trait Session: Send {
 
     /// What a session on another connection, on whichever instance, can go on with. `None`: nothing to say.
     fn state(&self) -> Option<DeviceState>;
-
-    /// Go on with what an earlier session of the device left; to be called when the device is identified, before any command.
-    fn restore(&mut self, state: DeviceState);
 
     /// The commands that are with the device, and how long it takes to hear us; `None` while there are none.
     fn desk(&self) -> Option<&Desk>;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::command::Command;
 use crate::cursor::{Trace, hex};
-use crate::desk::{Confirms, Desk, Emitted, Errand, Key, OrderRef, Plan, Unfit, Verdict};
+use crate::desk::{Aside, Confirms, Desk, Emitted, Errand, Key, OrderRef, Plan, Unfit, Verdict};
 use crate::event::{Attributes, Body, Content, Data, DataKind, DriverAction, Event, Order};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{Count, DeviceId, MessageType, OfferRecipe, Recipe, SessionId};
@@ -182,7 +182,7 @@ pub trait Wire: Sized + Send + 'static {
     const DRIVERS: bool = false;
 
     /// Whether the answer to an offer does not say which offer it means, so that only one may be open at a time.
-    fn one_offer(&self, _profile: &Profile) -> bool {
+    fn one_offer(&self, _link: &Link) -> bool {
         false
     }
 }
@@ -214,6 +214,16 @@ impl Link {
 
     pub(crate) fn desk_mut(&mut self) -> &mut Desk {
         self.desk.get_or_insert_default()
+    }
+
+    /// Whether the device has not said, now or over an earlier connection, that it does not know this message.
+    pub fn understands(&self, message: u16) -> bool {
+        self.desk().is_none_or(|desk| desk.screen().understands(message))
+    }
+
+    /// Whether these buttons ([`crate::desk::digest`]; `None`: none of ours) are on the device, or on their way.
+    pub fn has_buttons(&self, wanted: Option<&str>) -> bool {
+        self.desk().map_or_else(|| wanted.is_none(), |desk| desk.has_buttons(wanted))
     }
 
     /// Whether the backend has refused the driver who is signed on.
@@ -298,6 +308,10 @@ impl Step<'_> {
                 return Err(Fault::new(FaultKind::Identity, 0, detail));
             }
             None => {
+                // its first message may already be about an order that it has
+                if let Some(state) = self.link.settings.recall.ask(&id) {
+                    self.link.desk = Some(Box::new(Desk::restore(state, self.now)));
+                }
                 self.link.device = Some(id);
                 self.turn.identified = true;
             }
@@ -310,13 +324,20 @@ impl Step<'_> {
     }
 
     /// An event to be stored.
-    pub fn emit(&mut self, source: &mut Source<'_>, body: Body) {
-        if let Body::Driver(driver) = &body
-            && matches!(driver.action, DriverAction::SignOn | DriverAction::SignOff)
-            && self.link.device.is_some()
-        {
-            self.link.desk_mut().drove(driver, self.now.utc);
-            self.turn.state_changed = true;
+    pub fn emit(&mut self, source: &mut Source<'_>, mut body: Body) {
+        match &mut body {
+            Body::Driver(driver)
+                if matches!(driver.action, DriverAction::SignOn | DriverAction::SignOff) && self.link.device.is_some() =>
+            {
+                self.link.desk_mut().drove(driver, self.now.utc);
+                self.turn.state_changed = true;
+            }
+            Body::Order(order) => {
+                if let Some(desk) = self.link.desk() {
+                    desk.sign(order);
+                }
+            }
+            _ => {}
         }
         let Link { protocol, session, device, sequence, .. } = &mut *self.link;
         let Some(device) = device else {
@@ -374,6 +395,18 @@ impl Step<'_> {
     pub fn answer(&mut self, key: Key, verdict: Verdict) -> bool {
         let Self { now, link, turn } = self;
         link.desk.as_mut().is_some_and(|desk| desk.answer(key, verdict, *now, turn))
+    }
+
+    /// The device says that it does not know this message of ours: that is remembered with it.
+    pub fn not_understood(&mut self, message: u16) {
+        let Self { link, turn, .. } = self;
+        link.desk_mut().not_understood(message, turn);
+    }
+
+    /// Send a frame now, beside all commands: what its receipt, of this key, is about.
+    pub fn send_aside(&mut self, key: Key, what: Aside, write: impl FnOnce(&mut Vec<u8>)) {
+        self.link.desk_mut().aside(key, what);
+        self.send(write);
     }
 
     /// An answer to nothing that we know of, e.g. to a message of an earlier session.

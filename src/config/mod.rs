@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use protocols::profile::{Auth, Profile, Settings};
+use protocols::session::Recall;
 
 pub(crate) use env::environment;
 pub(crate) use reader::{ConfigError, Problem};
@@ -82,7 +83,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the sessions of a listener need to know.
+    /// What the sessions of a listener need to know, besides what earlier ones left.
     pub(crate) fn settings(&self, listener: &Listener) -> Settings {
         Settings {
             profiles: self.profiles.clone(),
@@ -91,6 +92,7 @@ impl Config {
                 secrets: self.security.secrets.iter().map(|secret| secret.reveal().as_bytes().to_vec()).collect(),
             },
             device_prefix: listener.device_prefix.clone(),
+            recall: Recall::default(),
         }
     }
 }

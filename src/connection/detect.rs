@@ -79,8 +79,6 @@ impl Session for Nobody {
         None
     }
 
-    fn restore(&mut self, _: DeviceState) {}
-
     fn desk(&self) -> Option<&Desk> {
         None
     }

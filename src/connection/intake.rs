@@ -326,9 +326,6 @@ impl Connection {
                     self.gateway.telemetry.takeover("reconnect");
                 }
                 info!(%device, session = %self.id, peer = %self.peer, protocol = self.port.label(), epoch = connected.epoch, "signed on");
-                if let Some(state) = self.gateway.sessions.recall(&device) {
-                    self.session.restore(state);
-                }
                 self.connected = Some(connected);
                 self.tap_identified();
             }

@@ -553,7 +553,7 @@ mod tests {
             Some(DriverNow { driver_id: "D7".into(), name: None, authorized, since: Some(Timestamp::from_seconds(1_700_000_000)) })
         };
         a.sign_on(&device(), &arrival(1), now(1), &mut acts);
-        a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), open_orders: Vec::new() }, &mut acts);
+        a.keep(&device(), SessionId(1), DeviceState { driver: driver(None), ..DeviceState::default() }, &mut acts);
         let change = |kept: &mut DeviceState| {
             kept.driver = driver(Some(false));
             true
@@ -570,7 +570,7 @@ mod tests {
         let read = Record { revision: 1, ..serde_json::from_str(&text).unwrap() };
         assert_eq!(read, *a.record(&device()).unwrap());
         // each change is told by its number
-        let mut kept = DeviceState { driver: driver(None), open_orders: Vec::new() };
+        let mut kept = DeviceState { driver: driver(None), open_orders: Vec::new(), ..DeviceState::default() };
         assert_eq!(a.keep(&device(), SessionId(2), kept.clone(), &mut acts), Some(2));
         assert_eq!(a.keep(&device(), SessionId(2), kept.clone(), &mut acts), Some(2), "it is the same");
         kept.driver = None;

@@ -160,7 +160,8 @@ fn accepted() -> Vec<(&'static str, Value)> {
     let session = json!({
         "state": "connected", "since": time(), "gateway": "gw-1", "boot": "5", "address": "10.0.0.1:9901", "epoch": 1, "session": "00000000000000ab",
         "protocol": "jt808", "peer": "203.0.113.7:4242", "open_orders": [{"order_id": "A-1001", "stage": "read", "deadline": time()}],
-        "driver": {"driver_id": "D7", "authorized": true, "since": time()}
+        "driver": {"driver_id": "D7", "authorized": true, "since": time()},
+        "screen": {"buttons": "00112233aabbccdd", "unknown": ["0x8302"]}
     });
     let mut anonymous = answer("outcome", serde_json::to_value(nameless).unwrap());
     anonymous.as_object_mut().unwrap().remove("device_id");

@@ -1,7 +1,7 @@
 //! The records whose values only the gateway builds, for their schemas. That it builds them so, the end-to-end tests check.
 #![allow(dead_code, reason = "only their schemas are used")]
 
-use protocols::desk::{DriverNow, OpenOrder};
+use protocols::desk::{DriverNow, OpenOrder, Screen};
 use protocols::fault::FaultKind;
 use protocols::time::Timestamp;
 use schemars::JsonSchema;
@@ -95,6 +95,8 @@ pub(crate) struct Session {
     driver: Option<DriverNow>,
     /// Orders offered to it or won by it that have not ended; never passenger data. Absent: none.
     open_orders: Option<Vec<OpenOrder>>,
+    /// What was installed on its screen, and what that does not know. Absent: nothing known.
+    screen: Option<Screen>,
 }
 
 #[derive(JsonSchema)]

@@ -8,71 +8,44 @@
 //! ```
 //!
 //! Pure like everything here: [`crate::machine::Machine`] drives it. It exists only while there is something in it, so that an
-//! idle connection pays a pointer for it. `plan` is the author's side, `orders` what outlives the connection.
+//! idle connection pays a pointer for it. `plan` is the author's side, `orders` and `screen` what outlives the connection.
 
+mod open;
 mod orders;
 mod plan;
+mod screen;
+mod target;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use orders::{DeviceState, DriverNow, MAX_ORDERS, OpenOrder, OrderRef, OrderStage};
 pub use plan::{Confirms, Errand, Key, Plan, Retry, Unfit, Verdict};
+pub use screen::{Aside, Screen, digest};
+pub use target::{Target, target};
 
 use crate::command::{Assign, Command, CommandId, Kind, OrderId};
 use crate::event::{Driver, Order, OrderAction};
 use crate::outcome::{Ending, EndingReason, Outcome, Stage};
 use crate::session::{News, Ticket, Told, Turn};
 use crate::time::{Now, Timestamp};
-use orders::Orders;
+use open::{Open, Repeat, end};
+pub(crate) use open::{Waiting, refuse};
+use orders::{Orders, Said};
 
-/// Commands written to a device and not yet over. Cheap units answer one message after the other and lose what comes faster;
-/// eight are a screenful.
-pub const MAX_OPEN: usize = 8;
+/// Commands that were written to a device and that it has not receipted. Cheap units answer one message after the other and
+/// lose what comes faster; eight are a screenful.
+pub const MAX_UNHEARD: usize = 8;
+/// Commands written to a device and not yet over: those, and what drivers have yet to choose from.
+pub const MAX_OPEN: usize = MAX_ORDERS;
 /// Commands that wait for one of those to end. More is a backend that does not look at outcomes: `window_full`.
 pub const MAX_WAITING: usize = 32;
+/// Messages beside commands whose receipt is still expected: those of a few minutes of a unit that does not receipt them.
+const MAX_ASIDES: usize = 8;
 /// Least time that an offer is shown for: a driver needs it to read and to press a key.
 pub const MIN_OFFER: Duration = Duration::from_secs(4);
 /// A device's lag beyond this is a stalled link rather than a slow one, and says nothing about the next message.
 const MAX_LAG: Duration = Duration::from_secs(30);
-
-/// A command that was put into the protocol's words.
-#[derive(Debug)]
-struct Open {
-    id: CommandId,
-    kind: &'static str,
-    order: Option<OrderId>,
-    target: Option<String>,
-    deadline: Duration,
-    ticket: Ticket,
-    keys: Vec<Key>,
-    ends: Confirms,
-    retry: Option<Repeat>,
-    frames: Vec<u8>,
-    stage: Stage,
-    sent_at: Option<Timestamp>,
-    written: Duration,
-    attempts: u32,
-    exclusive: bool,
-    warnings: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Repeat {
-    plan: Retry,
-    /// Repeats so far.
-    done: u8,
-    wait: Duration,
-    at: Duration,
-}
-
-/// A command that waits for its turn.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) command: Command,
-    pub(crate) deadline: Duration,
-    pub(crate) warnings: Vec<String>,
-}
 
 /// Whether an order event is to be stored, or was stored before and its assignment was sent again.
 #[must_use]
@@ -89,26 +62,31 @@ pub enum Emitted {
 pub struct Desk {
     open: Vec<Open>,
     waiting: VecDeque<Waiting>,
+    asides: VecDeque<(Key, Aside)>,
     orders: Orders,
     driver: Option<DriverNow>,
+    screen: Screen,
     lag: Duration,
     last_ticket: u32,
 }
 
 impl Desk {
     /// From what another session left.
-    pub(crate) fn restore(state: DeviceState) -> Self {
-        Self { orders: Orders::restore(state.open_orders), driver: state.driver, ..Self::default() }
+    pub(crate) fn restore(state: DeviceState, now: Now) -> Self {
+        let DeviceState { driver, open_orders, screen } = state;
+        Self { orders: Orders::restore(open_orders, now), driver, screen, ..Self::default() }
     }
 
     /// What another session can go on with.
     pub(crate) fn state(&self) -> DeviceState {
-        DeviceState { driver: self.driver.clone(), open_orders: self.orders.open().cloned().collect() }
+        let open_orders = self.orders.open().cloned().collect();
+        DeviceState { driver: self.driver.clone(), open_orders, screen: self.screen.clone() }
     }
 
     /// Whether nothing would be lost with it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_empty() && self.waiting.is_empty() && self.orders.is_empty() && self.driver.is_none()
+        let busy = !self.open.is_empty() || !self.waiting.is_empty() || !self.asides.is_empty() || !self.orders.is_empty();
+        !busy && self.driver.is_none() && self.screen == Screen::default() && self.lag.is_zero()
     }
 
     /// An order that this device knows.
@@ -154,9 +132,16 @@ impl Desk {
         self.open_commands().any(|known| known == id)
     }
 
-    /// Whether there is room to write a command now. `alone` is an offer whose answer does not say which offer it means.
-    pub(crate) fn has_room(&self, alone: bool) -> bool {
-        self.open.len() < MAX_OPEN && !(alone && self.open.iter().any(|o| o.exclusive))
+    /// Whether there is room to write a command now. `alone` is the order of an offer whose answer does not say which offer it
+    /// means: then no other may be on the screen, also none that was written over an earlier connection.
+    pub(crate) fn has_room(&self, alone: Option<&OrderId>, now: Now) -> bool {
+        let unheard = self.open.iter().filter(|o| o.is_awaited() && o.patience().is_none_or(|until| now.uptime < until)).count();
+        let is_text = |order: &OrderId| !self.open.iter().any(|o| !o.exclusive && o.order() == Some(order));
+        let is_free = |order: &OrderId| {
+            !self.open.iter().any(|o| o.exclusive && o.order() != Some(order))
+                && !self.orders.undecided(now).any(|other| other != order && is_text(other))
+        };
+        unheard < MAX_UNHEARD && self.open.len() < MAX_OPEN && alone.is_none_or(is_free)
     }
 
     /// Whether the queue takes one more.
@@ -168,40 +153,85 @@ impl Desk {
         self.waiting.push_back(waiting);
     }
 
-    /// The first command that waits and can be written now.
-    pub(crate) fn next(&mut self, alone: impl Fn(&Kind) -> bool) -> Option<Waiting> {
-        let at = self.waiting.iter().position(|w| self.has_room(alone(&w.command.kind)))?;
+    /// The first command that waits and can be written now; `one_offer`: only one offer can be open.
+    pub(crate) fn next(&mut self, one_offer: bool, now: Now) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|w| self.has_room(alone(&w.command.kind, one_offer), now))?;
         self.waiting.remove(at)
+    }
+
+    /// What is known of the screen.
+    pub(crate) fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// The device said that it does not know this message.
+    pub(crate) fn not_understood(&mut self, message: u16, turn: &mut Turn) {
+        turn.state_changed |= self.screen.not_understood(message);
+    }
+
+    /// A message was sent beside all commands: what its receipt is about.
+    pub(crate) fn aside(&mut self, key: Key, what: Aside) {
+        if self.asides.len() >= MAX_ASIDES {
+            self.asides.pop_front();
+        }
+        self.asides.push_back((key, what));
+    }
+
+    /// Whether these buttons are on the device, or on their way over this connection.
+    pub(crate) fn has_buttons(&self, wanted: Option<&str>) -> bool {
+        let sent = self.asides.iter().rev().find_map(|(_, aside)| match aside {
+            Aside::Buttons(digest) => Some(digest.as_deref()),
+            Aside::Told => None,
+        });
+        sent.unwrap_or(self.screen.buttons.as_deref()) == wanted
+    }
+
+    /// Have frames written that are no command, ahead of this one.
+    pub(crate) fn ahead(&mut self, id: &CommandId, frames: Vec<u8>, turn: &mut Turn) {
+        let ticket = self.ticket();
+        turn.tell(id, News::Write { ticket, deadline: Duration::MAX, frames, introduces: false });
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket = self.last_ticket.wrapping_add(1);
+        Ticket(self.last_ticket)
     }
 
     /// A command was put into words.
     pub(crate) fn opened<D>(&mut self, w: Waiting, plan: Plan<D>, frames: Vec<u8>, alone: bool, turn: &mut Turn) {
-        let Waiting { command, deadline, mut warnings } = w;
-        self.last_ticket = self.last_ticket.wrapping_add(1);
-        let ticket = Ticket(self.last_ticket);
+        let Waiting { command, deadline, mut warnings, before } = w;
+        let ticket = self.ticket();
         warnings.extend(plan.warnings);
         let introduces = self.introduces(&command);
-        self.note(&command, &frames);
+        let cutoff = match &command.kind {
+            // exactly the least time is enough
+            Kind::OrderOffer(_) => deadline.saturating_sub(self.lag + MIN_OFFER) + Duration::from_millis(1),
+            _ => deadline,
+        };
+        self.note(&command, deadline, &plan.keys, &frames);
         let retry = plan.retry.map(|plan| Repeat { plan, done: 0, wait: plan.first, at: Duration::MAX });
-        turn.tell(&command.id, News::Write { ticket, deadline, frames: frames.clone(), introduces });
+        turn.tell(&command.id, News::Write { ticket, deadline: cutoff, frames: frames.clone(), introduces });
         let frames = if retry.is_some() { frames } else { Vec::new() };
         self.open.push(Open {
             kind: command.kind.name(),
-            order: order_of(&command.kind).cloned(),
             target: target(&command.kind),
-            id: command.id,
+            id: command.id.clone(),
             deadline,
+            cutoff,
             ticket,
             keys: plan.keys,
             ends: plan.ends,
             retry,
             frames,
-            stage: Stage::Waiting,
-            sent_at: None,
-            written: Duration::ZERO,
-            attempts: 0,
+            stage: if before.is_some() { Stage::Sent } else { Stage::Waiting },
+            sent_at: before.map(|(sent_at, _)| sent_at),
+            written: None,
+            pending: true,
+            unheard: false,
+            attempts: before.map_or(0, |(_, attempts)| attempts),
             exclusive: alone,
             warnings,
+            again: plan.other_words.then(|| Box::new(command)),
         });
     }
 
@@ -218,21 +248,23 @@ impl Desk {
     }
 
     /// What a command means for the orders.
-    fn note(&mut self, command: &Command, frames: &[u8]) {
+    fn note(&mut self, command: &Command, deadline: Duration, keys: &[Key], frames: &[u8]) {
+        let said = || Some(Box::new(Said { frames: frames.to_vec(), keys: keys.to_vec() }));
         match &command.kind {
             Kind::OrderOffer(offer) => {
                 let order = self.orders.entry(&offer.order_id);
                 order.command_id = Some(command.id.clone());
                 order.deadline = Some(command.deadline);
+                order.until = Some(deadline);
                 order.stage = OrderStage::Offered;
             }
             Kind::OrderAssign(Assign::Won(offer)) => {
                 let order = self.orders.entry(&offer.order_id);
                 order.stage = order.stage.max(OrderStage::Assigned);
-                order.assignment = frames.to_vec();
+                order.decision = said();
             }
-            Kind::OrderAssign(Assign::Lost(id)) => self.orders.entry(id).stage = OrderStage::Ended,
-            Kind::OrderCancel(cancel) => self.orders.entry(&cancel.order_id).stage = OrderStage::Ended,
+            Kind::OrderAssign(Assign::Lost(id)) => self.orders.end(id, said()),
+            Kind::OrderCancel(cancel) => self.orders.end(&cancel.order_id, said()),
             _ => {}
         }
     }
@@ -262,35 +294,27 @@ impl Desk {
     /// A command arrives: what it makes pointless ends. True if it itself is done with that: a cancel of an offer that was
     /// not shown yet.
     pub(crate) fn withdraw(&mut self, command: &Command, now: Now, turn: &mut Turn) -> bool {
-        let (order, target) = (order_of(&command.kind), target(&command.kind));
-        let replaces = |kind: &'static str, their_order: Option<&OrderId>, their_target: Option<&String>| {
-            let same_order = order.is_some() && order == their_order && supersedes_order(&command.kind);
-            same_order || (kind == command.kind.name() && target.is_some() && target.as_ref() == their_target)
-        };
-        let mut unshown = false;
-        let (gone, stay): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(|o| {
-            // an assignment or a cancel that is on its way is not undone by a repeat of the offer
-            replaces(o.kind, o.order.as_ref(), o.target.as_ref())
-        });
+        let Some(about) = target(&command.kind) else { return false };
+        let (gone, stay): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.open).into_iter().partition(|o| o.target.as_ref() == Some(&about));
         self.open = stay;
+        let mut unshown = false;
         for open in gone {
-            if open.sent_at.is_none() {
-                unshown |= open.kind == "order_offer";
-                turn.tell(&open.id, News::Withdraw(open.ticket));
-            }
+            unshown |= open.written.is_none() && open.kind == "order_offer";
             end(open, Ending::Superseded, None, None, now, turn);
         }
-        let (gone, stay): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|w| replaces(w.command.kind.name(), order_of(&w.command.kind), self::target(&w.command.kind).as_ref()));
+        let (gone, stay): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|w| target(&w.command.kind).as_ref() == Some(&about));
         self.waiting = stay;
         for waiting in gone {
             unshown |= matches!(waiting.command.kind, Kind::OrderOffer(_));
             refuse(waiting, Ending::Superseded, None, turn);
         }
-        let done = unshown && matches!(command.kind, Kind::OrderCancel(_));
-        if let Some(id) = order.filter(|_| done) {
-            self.orders.entry(id).stage = OrderStage::Ended;
+        // an earlier offer of the order may have been on the screen
+        let Kind::OrderCancel(cancel) = &command.kind else { return false };
+        let done = unshown && self.orders.get(&cancel.order_id).is_none_or(|order| !order.shown);
+        if done {
+            self.orders.end(&cancel.order_id, None);
         }
         done
     }
@@ -300,7 +324,13 @@ impl Desk {
         let Some(at) = self.open.iter().position(|o| o.ticket == ticket) else { return };
         let open = &mut self.open[at];
         open.attempts += 1;
-        open.written = now.uptime;
+        open.pending = false;
+        if open.written.is_none() {
+            open.written = Some(now.uptime);
+            if let Some(order) = open.order() {
+                self.orders.shown(order);
+            }
+        }
         if open.sent_at.is_none() {
             open.sent_at = Some(now.utc);
             open.stage = Stage::Sent;
@@ -317,19 +347,25 @@ impl Desk {
 
     /// A command could not be written before its deadline.
     pub(crate) fn unwritten(&mut self, ticket: Ticket, now: Now, turn: &mut Turn) {
-        if let Some(at) = self.open.iter().position(|o| o.ticket == ticket && o.sent_at.is_none()) {
+        let Some(at) = self.open.iter().position(|o| o.ticket == ticket) else { return };
+        self.open[at].pending = false;
+        // a repeat that came too late changes nothing
+        if self.open[at].written.is_none() {
             let open = self.open.remove(at);
-            end(open, Ending::Expired, None, None, now, turn);
+            let reason = (now.uptime < open.deadline).then_some(EndingReason::Lag);
+            end(open, Ending::Expired, reason, None, now, turn);
         }
     }
 
     /// The device answers. False if nothing that is open has this key.
     pub(crate) fn answer(&mut self, key: Key, verdict: Verdict, now: Now, turn: &mut Turn) -> bool {
         // the newest first: an order's number stays the same when it is offered again
-        let Some(at) = self.open.iter().rposition(|o| o.sent_at.is_some() && o.keys.contains(&key)) else { return false };
+        let Some(at) = self.open.iter().rposition(|o| o.written.is_some() && o.keys.contains(&key)) else {
+            return self.answer_aside(key, &verdict, turn);
+        };
         let open = &mut self.open[at];
         if open.stage == Stage::Sent && open.attempts == 1 {
-            let lag = now.uptime.saturating_sub(open.written).min(MAX_LAG) / 2;
+            let lag = now.uptime.saturating_sub(open.written.unwrap_or(now.uptime)).min(MAX_LAG) / 2;
             self.lag = if self.lag.is_zero() { lag } else { (self.lag * 3 + lag) / 4 };
         }
         let reached = match verdict {
@@ -346,8 +382,17 @@ impl Desk {
                 return true;
             }
             Verdict::Refused(reason) => {
-                let open = self.open.remove(at);
-                if let Some(order) = open.order.as_ref().filter(|_| open.kind == "order_offer") {
+                let mut open = self.open.remove(at);
+                let unknown = reason == Some(EndingReason::DeviceUnsupported);
+                if let (Some(command), Some(sent_at)) = (open.again.take().filter(|_| unknown), open.sent_at) {
+                    if let Some(order) = open.order() {
+                        self.orders.unshown(order);
+                    }
+                    let Open { deadline, warnings, attempts, .. } = open;
+                    self.waiting.push_front(Waiting { command: *command, deadline, warnings, before: Some((sent_at, attempts)) });
+                    return true;
+                }
+                if let Some(order) = open.order().filter(|_| open.kind == "order_offer") {
                     // the device did not show it: a driver's next key does not mean it
                     self.orders.entry(order).stage = OrderStage::Declined;
                 }
@@ -363,13 +408,28 @@ impl Desk {
         true
     }
 
+    /// The receipt of a message beside all commands, if it is one.
+    fn answer_aside(&mut self, key: Key, verdict: &Verdict, turn: &mut Turn) -> bool {
+        let Some(at) = self.asides.iter().position(|(known, _)| *known == key) else { return false };
+        if let Some((_, Aside::Buttons(digest))) = self.asides.remove(at)
+            && matches!(verdict, Verdict::Delivered | Verdict::Done(_))
+        {
+            self.screen.buttons = digest;
+            turn.state_changed = true;
+        }
+        true
+    }
+
+    /// Who it was, where the device does not say, and what the backend has said about that driver.
+    pub(crate) fn sign(&self, order: &mut Order) {
+        let Some(driver) = &self.driver else { return };
+        order.driver_id = order.driver_id.take().or_else(|| Some(driver.driver_id.clone()));
+        let same = order.driver_id.as_deref() == Some(&driver.driver_id);
+        order.authorized = order.authorized.or_else(|| driver.authorized.filter(|_| same));
+    }
+
     /// A driver's or device's action on an order: which order it is, and what it says about the offer. `None`: not known.
     pub(crate) fn acted(&mut self, order: &mut Order, names: OrderRef<'_>, now: Now, turn: &mut Turn) -> Option<Emitted> {
-        if let Some(driver) = &self.driver {
-            order.driver_id = order.driver_id.take().or_else(|| Some(driver.driver_id.clone()));
-            let same = order.driver_id.as_deref() == Some(&driver.driver_id);
-            order.authorized = order.authorized.or_else(|| driver.authorized.filter(|_| same));
-        }
         let known = self.orders.find(names, order.action, now.utc)?;
         order.order_id = Some(known.order_id.as_str().to_owned());
         order.command_id = known.command_id.as_ref().map(|id| id.as_str().to_owned());
@@ -378,15 +438,25 @@ impl Desk {
         if decision && !decided && known.deadline.is_some_and(|deadline| now.utc >= deadline) {
             order.late = Some(true);
         }
-        if order.action == OrderAction::Accepted && decided && !known.assignment.is_empty() {
-            let assignment = known.assignment.clone();
-            turn.send.frame(|out| out.extend_from_slice(&assignment));
+        if order.action == OrderAction::Accepted
+            && decided
+            && let Some(said) = known.decision.clone()
+        {
+            turn.send.frame(|out| out.extend_from_slice(&said.frames));
+            let open = |key: &Key| self.open.iter().any(|o| o.keys.contains(key));
+            if let Some(key) = said.keys.into_iter().find(|key| !open(key)) {
+                self.aside(key, Aside::Told);
+            }
             return Some(Emitted::Repeat);
         }
         let first_decision = known.stage == OrderStage::Offered;
         if let Some(stage) = OrderStage::after(order.action) {
             // a repeat of an earlier step does not take an order back
             known.stage = if decision && known.stage <= OrderStage::Accepted { stage } else { known.stage.max(stage) };
+            if stage == OrderStage::Ended {
+                // the driver knows: what was decided before is not told again
+                known.decision = None;
+            }
         }
         if decision
             && first_decision
@@ -425,7 +495,10 @@ impl Desk {
     /// When [`Desk::on_deadline`] wants to be called; a value of [`Now::uptime`].
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let open = self.open.iter().map(|o| o.retry.as_ref().map_or(o.deadline, |retry| retry.at.min(o.deadline)));
-        open.chain(self.waiting.iter().map(|w| w.deadline)).min()
+        // for those that wait, what they wait for
+        let patience = self.open.iter().filter(|o| o.is_awaited()).filter_map(Open::patience);
+        let room = patience.chain(self.orders.until()).filter(|_| !self.waiting.is_empty());
+        open.chain(self.waiting.iter().map(|w| w.deadline)).chain(room).min()
     }
 
     /// Repeat what is due, and end what is over.
@@ -435,9 +508,6 @@ impl Desk {
         self.open = stay;
         for open in gone {
             let ending = if open.sent_at.is_some() { Ending::Unanswered } else { Ending::Expired };
-            if open.sent_at.is_none() {
-                turn.tell(&open.id, News::Withdraw(open.ticket));
-            }
             end(open, ending, None, None, now, turn);
         }
         let (gone, stay): (VecDeque<_>, VecDeque<_>) =
@@ -446,16 +516,23 @@ impl Desk {
         for waiting in gone {
             refuse(waiting, Ending::Expired, None, turn);
         }
+        self.orders.pass(now);
         for open in &mut self.open {
+            open.unheard |= open.patience().is_some_and(overdue);
             let Some(retry) = open.retry.as_mut().filter(|retry| overdue(retry.at)) else { continue };
             retry.done += 1;
             retry.at = Duration::MAX;
+            if overdue(open.cutoff) {
+                open.retry = None;
+                continue;
+            }
             if retry.plan.grows {
                 retry.wait *= u32::from(retry.done) + 1;
             }
-            let (ticket, deadline, frames) = (open.ticket, open.deadline, open.frames.clone());
+            let (ticket, deadline, frames) = (open.ticket, open.cutoff, open.frames.clone());
             let news = News::Write { ticket, deadline, frames, introduces: false };
             turn.tell(&open.id, news);
+            open.pending = true;
             if retry.done >= retry.plan.times {
                 open.retry = None;
             }
@@ -477,32 +554,19 @@ impl Desk {
     }
 }
 
+/// The order of an offer that has to be the only one.
+pub(crate) fn alone(kind: &Kind, one_offer: bool) -> Option<&OrderId> {
+    match kind {
+        Kind::OrderOffer(offer) if one_offer => Some(&offer.order_id),
+        _ => None,
+    }
+}
+
 impl Turn {
     /// Something about a command.
     pub(crate) fn tell(&mut self, id: &CommandId, news: News) {
         self.told.push(Told { command_id: id.clone(), news });
     }
-}
-
-fn end(open: Open, ending: Ending, reason: Option<EndingReason>, answer: Option<serde_json::Value>, now: Now, turn: &mut Turn) {
-    let answered = matches!(ending, Ending::Acknowledged | Ending::Rejected);
-    let outcome = Outcome {
-        reason,
-        answer,
-        attempts: open.attempts,
-        sent_at: open.sent_at,
-        answered_at: answered.then_some(now.utc),
-        warnings: open.warnings,
-        ..Outcome::of(Some(open.id.as_str().to_owned()), ending)
-    };
-    turn.tell(&open.id, News::Outcome(Box::new(outcome)));
-}
-
-/// A command ends before a byte of it was written.
-pub(crate) fn refuse(waiting: Waiting, ending: Ending, reason: Option<EndingReason>, turn: &mut Turn) {
-    let Waiting { command, warnings, .. } = waiting;
-    let outcome = Outcome { reason, warnings, ..Outcome::of(Some(command.id.as_str().to_owned()), ending) };
-    turn.tell(&command.id, News::Outcome(Box::new(outcome)));
 }
 
 /// The order that a command is about.
@@ -516,33 +580,7 @@ pub fn order_of(kind: &Kind) -> Option<&OrderId> {
     }
 }
 
-fn supersedes_order(kind: &Kind) -> bool {
-    matches!(kind, Kind::OrderOffer(_) | Kind::OrderAssign(_) | Kind::OrderCancel(_))
-}
-
-/// What a command is aimed at, where a later one of the same kind at the same target makes it pointless. Texts, questions,
-/// photos, calls and raw frames are each wanted for their own sake.
-pub fn target(kind: &Kind) -> Option<String> {
-    match kind {
-        Kind::OrderList(_)
-        | Kind::DriverAuthorization(_)
-        | Kind::AlarmConfirm(_)
-        | Kind::Locate(_)
-        | Kind::Reboot(_)
-        | Kind::Track(_) => Some(String::new()),
-        Kind::Output(output) => Some(output.name.clone()),
-        Kind::OrderOffer(_)
-        | Kind::OrderAssign(_)
-        | Kind::OrderCancel(_)
-        | Kind::Text(_)
-        | Kind::Question(_)
-        | Kind::TakePhoto(_)
-        | Kind::Call(_)
-        | Kind::SetParameters(_)
-        | Kind::QueryParameters(_)
-        | Kind::Raw(_) => None,
-    }
-}
-
+#[cfg(test)]
+mod reconnecting;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,22 @@
 //! What of a device's business outlives its connection: the orders it knows, and who drives.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::{Key, Screen};
 use crate::command::{CommandId, OrderId};
 use crate::event::{Driver, DriverAction, OrderAction};
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// Orders remembered for a device. A driver has one or two at a time and a list of a screenful; the oldest that ended goes
 /// first, then the oldest.
 pub const MAX_ORDERS: usize = 24;
+
+/// Of them, offers that nobody took in time: for an answer that comes late all the same. They would else pile up, as most
+/// offers are another driver's.
+const MAX_PAST: usize = 4;
 
 /// How far an order is on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
@@ -51,9 +58,26 @@ pub struct OpenOrder {
     /// The offer's deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// The frames that told the winner, to be sent again when the driver asks again.
+    /// How the driver was told who got it, to be said again when the driver asks again.
     #[serde(skip)]
-    pub(crate) assignment: Vec<u8>,
+    pub(super) decision: Option<Box<Said>>,
+    /// Until when an offer is the driver's to decide; a value of [`Now::uptime`].
+    #[serde(skip)]
+    pub(super) until: Option<Duration>,
+    /// An offer of it may have been on the screen: written by this session, or known from an earlier one.
+    #[serde(skip, default = "perhaps")]
+    pub(super) shown: bool,
+}
+
+fn perhaps() -> bool {
+    true
+}
+
+/// Frames that were written to a device, and what its answer to them refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) frames: Vec<u8>,
+    pub(super) keys: Vec<Key>,
 }
 
 /// Who drives a device, as far as known.
@@ -84,6 +108,9 @@ pub struct DeviceState {
     /// The orders that the device knows and that have not ended.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub open_orders: Vec<OpenOrder>,
+    /// What is on its screen, and what that cannot show.
+    #[serde(skip_serializing_if = "Screen::is_default")]
+    pub screen: Screen,
 }
 
 /// How a message of a device names its order.
@@ -100,8 +127,13 @@ pub enum OrderRef<'a> {
 pub(super) struct Orders(Vec<OpenOrder>);
 
 impl Orders {
-    pub(super) fn restore(orders: Vec<OpenOrder>) -> Self {
-        Self(orders.into_iter().take(MAX_ORDERS).collect())
+    pub(super) fn restore(orders: Vec<OpenOrder>, now: Now) -> Self {
+        let known = orders.into_iter().take(MAX_ORDERS).map(|order| {
+            let left = order.deadline.map(|deadline| deadline.as_millis().saturating_sub(now.utc.as_millis()));
+            let left = left.and_then(|left| u64::try_from(left).ok()).map(Duration::from_millis);
+            OpenOrder { until: left.map(|left| now.uptime + left), ..order }
+        });
+        Self(known.collect())
     }
 
     pub(super) fn get(&self, id: &OrderId) -> Option<&OpenOrder> {
@@ -121,6 +153,12 @@ impl Orders {
         if let Some(at) = self.0.iter().position(|o| o.order_id == *id) {
             return &mut self.0[at];
         }
+        let past = |o: &OpenOrder| o.stage <= OrderStage::Declined && o.deadline.is_some() && o.until.is_none();
+        if self.0.iter().filter(|o| past(o)).count() >= MAX_PAST
+            && let Some(oldest) = self.0.iter().position(past)
+        {
+            self.0.remove(oldest);
+        }
         if self.0.len() >= MAX_ORDERS {
             let oldest = self.0.iter().position(|o| o.stage == OrderStage::Ended).unwrap_or(0);
             self.0.remove(oldest);
@@ -131,10 +169,53 @@ impl Orders {
             command_id: None,
             stage: OrderStage::Offered,
             deadline: None,
-            assignment: Vec::new(),
+            decision: None,
+            until: None,
+            shown: false,
         });
         let last = self.0.len() - 1;
         &mut self.0[last]
+    }
+
+    /// It is over, and this was said about it.
+    pub(super) fn end(&mut self, id: &OrderId, said: Option<Box<Said>>) {
+        let order = self.entry(id);
+        order.stage = OrderStage::Ended;
+        order.decision = said;
+    }
+
+    /// Something about it was written to the device.
+    pub(super) fn shown(&mut self, id: &OrderId) {
+        self.set_shown(id, true);
+    }
+
+    /// The device has not shown it after all.
+    pub(super) fn unshown(&mut self, id: &OrderId) {
+        self.set_shown(id, false);
+    }
+
+    fn set_shown(&mut self, id: &OrderId, shown: bool) {
+        if let Some(order) = self.0.iter_mut().find(|o| o.order_id == *id) {
+            order.shown = shown;
+        }
+    }
+
+    /// Orders that were shown and are the driver's to decide.
+    pub(super) fn undecided(&self, now: Now) -> impl Iterator<Item = &OrderId> {
+        let waits = move |o: &&OpenOrder| o.shown && o.until.is_some_and(|until| now.uptime < until);
+        self.0.iter().filter(|o| o.stage == OrderStage::Offered).filter(waits).map(|o| &o.order_id)
+    }
+
+    /// When the time of one of those is over.
+    pub(super) fn until(&self) -> impl Iterator<Item = Duration> {
+        self.0.iter().filter(|o| o.stage == OrderStage::Offered).filter_map(|o| o.until)
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, now: Now) {
+        for order in &mut self.0 {
+            order.until = order.until.filter(|until| now.uptime < *until);
+        }
     }
 
     /// See [`super::Desk::called`].
@@ -173,7 +254,9 @@ impl Orders {
                 let fits = |o: &OpenOrder| {
                     if decides { o.stage == OrderStage::Offered && !stale(o) } else { o.stage >= OrderStage::Accepted }
                 };
-                let tries: [&dyn Fn(&OpenOrder) -> bool; 3] = [&fits, &|o| !stale(o), &|_| true];
+                // nor can it be about an offer that the device has not shown
+                let seen = |o: &OpenOrder| fits(o) && (o.shown || !decides);
+                let tries: [&dyn Fn(&OpenOrder) -> bool; 4] = [&seen, &fits, &|o| !stale(o), &|_| true];
                 let at = tries.into_iter().map(alone).find(|(at, _)| at.is_some())?;
                 let (at, false) = at else { return None };
                 self.0.get_mut(at?)
@@ -246,7 +329,9 @@ impl DriverNow {
                     since: Some(event.time.unwrap_or(at)),
                 }),
             },
-            (DriverAction::SignOff, _) => None,
+            // a sign-off that was stored while out of coverage does not end the next driver's shift
+            (DriverAction::SignOff, Some(id)) => now.filter(|driver| driver.driver_id != *id),
+            (DriverAction::SignOff, None) => None,
             _ => now,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::command::OrderId;
-use crate::desk::{DriverNow, OpenOrder};
+use crate::desk::{Aside, DriverNow, OpenOrder};
 use crate::outcome::EndingReason;
 use crate::parts::text;
 use crate::profile::{Charset, Profile};
@@ -59,6 +59,8 @@ pub struct Retry {
 #[must_use]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan<D> {
+    /// Frames that go out once before it and whatever comes of it; see [`Errand::aside`].
+    pub ahead: Vec<D>,
     /// The frames, in order.
     pub downlinks: Vec<D>,
     /// Whatever answers one of these answers the command.
@@ -67,6 +69,9 @@ pub struct Plan<D> {
     pub ends: Confirms,
     /// Whether it is repeated.
     pub retry: Option<Retry>,
+    /// Should the device not know these words, the protocol has others: the command is put into words again, once it is
+    /// remembered what the device does not know.
+    pub other_words: bool,
     /// For the outcome: what was left out or changed, so that a backend's developer sees it.
     pub warnings: Vec<String>,
 }
@@ -74,7 +79,13 @@ pub struct Plan<D> {
 impl<D> Plan<D> {
     /// One frame that nothing answers.
     pub fn blind(downlink: D) -> Self {
-        Self { downlinks: vec![downlink], keys: Vec::new(), ends: Confirms::Never, retry: None, warnings: Vec::new() }
+        Self { downlinks: vec![downlink], ..Self::raw() }
+    }
+
+    /// No words of the protocol at all.
+    pub(crate) fn raw() -> Self {
+        let (keys, ends) = (Vec::new(), Confirms::Never);
+        Self { ahead: Vec::new(), downlinks: Vec::new(), keys, ends, retry: None, other_words: false, warnings: Vec::new() }
     }
 
     /// One frame whose receipt ends the command.
@@ -175,5 +186,10 @@ impl Errand<'_> {
     pub fn text(&self, what: &str, default: Charset) -> Result<Vec<u8>, Unfit> {
         let profile = self.profile();
         text::fit(what, profile.charset.unwrap_or(default), profile.unshowable).map_err(Unfit::Field)
+    }
+
+    /// What the receipt of a frame is about that goes out ahead of the command.
+    pub fn aside(&mut self, key: Key, what: Aside) {
+        self.link.desk_mut().aside(key, what);
     }
 }

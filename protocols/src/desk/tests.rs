@@ -6,9 +6,11 @@ use crate::script::{Script, check, toy, update};
 #[track_caller]
 fn holds(lines: &str) {
     let login = crate::script::text_of(&toy::frame(toy::LOGIN, b"7"));
-    let text = format!("> {login}\n{lines}");
+    // settings come first
+    let (settings, lines) = lines.split_once("\n").filter(|(first, _)| first.starts_with('%')).unwrap_or(("", lines));
+    let text = format!("{settings}\n> {login}\n{lines}");
     let script = Script::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-    let differences: Vec<_> = check(&toy::TOY, &script).unwrap().into_iter().filter(|d| d.line > 1).collect();
+    let differences: Vec<_> = check(&toy::TOY, &script).unwrap().into_iter().filter(|d| d.line > 2).collect();
     let said = differences.iter().map(ToString::to_string).collect::<String>();
     assert!(differences.is_empty(), "{said}\n{}", update(&toy::TOY, &script).unwrap());
 }
@@ -102,7 +104,7 @@ fn an_order_that_is_not_known_keeps_the_name_that_the_device_has_for_it() {
 #[test]
 fn the_ninth_command_waits_for_its_turn() {
     let mut lines = String::new();
-    for n in 0..super::MAX_OPEN {
+    for n in 0..super::MAX_UNHEARD {
         lines += &format!("$ {{\"text\":{{\"text\":\"{n}\"}}}}\n{}\n^ c{} sent\n", to_device(&n.to_string()), n + 1);
     }
     let got = from_device(toy::GOT, &2_u16.to_be_bytes());
@@ -118,8 +120,8 @@ fn the_ninth_command_waits_for_its_turn() {
 }
 
 #[test]
-fn an_authorization_is_kept_on_devices_without_words() {
+fn an_authorization_that_nobody_is_told_is_kept() {
     holds(
-        "$ {\"driver_authorization\":{\"driver_id\":\"D1\",\"authorized\":false}}\n^ c1 acknowledged\n$ {\"driver_authorization\":{\"driver_id\":\"D2\",\"authorized\":true}}\n^ c2 acknowledged {\"warnings\":[\"not kept: driver D1 is signed on\"]}",
+        "% profile {\"templates\":{\"refused\":\"\"}}\n$ {\"driver_authorization\":{\"driver_id\":\"D1\",\"authorized\":false}}\n^ c1 acknowledged\n$ {\"driver_authorization\":{\"driver_id\":\"D2\",\"authorized\":true}}\n^ c2 acknowledged {\"warnings\":[\"not kept: driver D1 is signed on\"]}",
     );
 }

@@ -145,7 +145,7 @@ pub(super) fn plan(kind: &Kind, imei: Imei, zone: Option<TimeZone>, errand: &mut
             let keys: Vec<_> = last.iter().copied().map(key).collect();
             let ends = if keys.is_empty() { Confirms::Never } else { Confirms::Receipt };
             let downlinks = settings.into_iter().map(|(words, _)| say(words)).collect();
-            Plan { downlinks, keys, ends, retry: None, warnings: Vec::new() }
+            Plan { downlinks, keys, ends, ..Plan::raw() }
         }
         _ => return Err(Unfit::Unsupported),
     })

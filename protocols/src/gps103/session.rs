@@ -416,10 +416,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::desk::DeviceState;
     use crate::event::{Content as DataContent, Event};
     use crate::machine::Machine;
     use crate::parts::checksum::sum8;
-    use crate::session::{Fate, Opening, Session, Turn};
+    use crate::profile::Settings;
+    use crate::session::{Fate, Opening, Recall, Session, Turn};
     use crate::time::Timestamp;
 
     const PLACE: &str = "2603011800,,F,100000.000,A,2232.5716,N,11403.4736,E,0.00,0";
@@ -430,7 +432,10 @@ mod tests {
     }
 
     fn open(profile: Profile) -> Box<dyn Session> {
-        let settings = crate::profile::Settings { profiles: vec![Arc::new(profile)], ..Default::default() };
+        open_with(Settings { profiles: vec![Arc::new(profile)], ..Settings::default() })
+    }
+
+    fn open_with(settings: Settings) -> Box<dyn Session> {
         Machine::<Gps103>::open(Opening { session: SessionId(7), settings: Arc::new(settings), device: None })
     }
 
@@ -527,9 +532,9 @@ mod tests {
     #[test]
     fn a_passenger_stays_in_the_car_over_a_new_connection() {
         let orders = serde_json::json!({"open_orders": [{"order_id": "4711", "stage": "picked_up"}]});
-        let mut session = open(Profile::default());
+        let state: DeviceState = serde_json::from_value(orders).unwrap();
+        let mut session = open_with(Settings { recall: Recall::of(move |_| Some(state.clone())), ..Settings::default() });
         hear(&mut *session, "##,imei:861200000000012,A;");
-        session.restore(serde_json::from_value(orders).unwrap());
         let (_, events, _) = hear(&mut *session, &about("177,0000000004711,2603011801,,L,"));
         let Body::Order(order) = &events[0].body else { panic!("{events:?}") };
         assert_eq!((order.action, order.order_id.as_deref()), (OrderAction::Completed, Some("4711")));

@@ -127,7 +127,7 @@ impl Writer {
             return Err(Unfit::Unsupported);
         }
         // the screen has two charsets in one: a byte behind a zero, or two of GBK
-        let charset = if profile.charset == Some(Charset::Ascii) { Charset::Ascii } else { Charset::Gbk };
+        let charset = profile.charset.filter(|charset| *charset != Charset::Utf8).unwrap_or(Charset::Gbk);
         let bytes = text::fit(what, charset, profile.unshowable).map_err(Unfit::Field)?;
         let (text, whole) = ScreenText::new(&bytes);
         let mut plan = self.plain(Order::Show(text));

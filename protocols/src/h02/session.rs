@@ -200,7 +200,7 @@ impl Wire for H02 {
         commands::SETTINGS.to_vec()
     }
 
-    fn one_offer(&self, _: &Profile) -> bool {
+    fn one_offer(&self, _: &Link) -> bool {
         true
     }
 }

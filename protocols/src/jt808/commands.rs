@@ -3,7 +3,8 @@
 //! The standard has no orders. Dispatchers use what it has: an offer is a question (0x8302) whose answer (0x0302) names it by
 //! serial number, an assignment is a text, and the steps of an order are events (0x8301) whose buttons the driver presses
 //! (0x0301). The edition of 2019 lists these messages and describes them no more, so a terminal that does not know them is
-//! told everything as text. Every message of ours is receipted by 0x0001, which repeats its id and serial number.
+//! told everything as text, the refused offer first. Every message of ours is receipted by 0x0001, which repeats its id and
+//! serial number.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,10 +21,11 @@ use super::parameters;
 use super::position;
 use super::session::Jt808;
 use crate::command::{self, Assign, Command, Kind, Offer, OrderId};
-use crate::desk::{Confirms, Errand, Key, Plan, Retry, Unfit};
+use crate::desk::{Aside, Confirms, Errand, Key, MAX_OPEN, Plan, Retry, Unfit, digest};
 use crate::parts::template::{offer_text, order_text};
-use crate::parts::text::within;
-use crate::profile::{Button, Charset, TimeZone};
+use crate::parts::text::{fit, within};
+use crate::profile::{Button, Charset, Profile, TimeZone};
+use crate::wire::{Link, Step};
 
 /// What can be said, and what the terminal says to it at best.
 pub(super) const COMMANDS: &[(&str, Confirms)] = &[
@@ -54,7 +56,7 @@ pub(super) const ACCEPT: u8 = 1;
 pub(super) const DECLINE: u8 = 2;
 
 /// Questions whose answers are waited for: twice what a device may have open, because a driver may answer late.
-const MAX_QUESTIONS: usize = 16;
+const MAX_QUESTIONS: usize = 2 * MAX_OPEN;
 /// Longest number to call.
 const MAX_NUMBER: usize = 20;
 /// Entries of a menu are numbered with one byte.
@@ -71,10 +73,6 @@ pub(super) struct Office {
     questions: VecDeque<(u16, Vec<String>)>,
     /// Orders of the menu, numbered from 1.
     pub(super) menu: Vec<OrderId>,
-    /// The message that set the buttons.
-    buttons: Option<u16>,
-    /// The terminal does not know questions.
-    pub(super) text_only: bool,
     /// The last request for a position: terminals of 2011 do not repeat its number.
     pub(super) locate: Option<u16>,
     /// The last control of the doors, and whether it locks.
@@ -93,20 +91,33 @@ impl Office {
     pub(super) fn question(&self, serial: u16) -> Option<&[String]> {
         self.questions.iter().rev().find(|(asked, _)| *asked == serial).map(|(_, ids)| ids.as_slice())
     }
-
-    /// Whether a receipt is for the buttons, which go out beside a command and are no command.
-    pub(super) fn is_of_buttons(&self, message: u16, serial: u16) -> bool {
-        message == BUTTONS && self.buttons == Some(serial)
-    }
 }
 
 const BUTTONS: u16 = 0x8301;
 const QUESTION: u16 = 0x8302;
 const MENU: u16 = 0x8303;
 
-/// The messages that make a terminal text-only if it does not know them.
+/// The messages that a terminal of 2019 may not know: it is remembered.
 pub(super) const fn is_of_screen(message: u16) -> bool {
-    matches!(message, QUESTION | MENU)
+    matches!(message, BUTTONS | QUESTION | MENU)
+}
+
+/// Whether a terminal is told its offers as text.
+pub(super) fn is_text_only(link: &Link) -> bool {
+    !link.understands(QUESTION)
+}
+
+/// The keys of a terminal that are actions on an order. A terminal without questions has keys for the answers as well, if it
+/// can have keys.
+pub(super) fn buttons(link: &Link) -> Vec<Button> {
+    let profile = link.profile();
+    profile.buttons.clone().unwrap_or_else(|| {
+        let mut usual = Button::usual();
+        if is_text_only(link) {
+            usual.extend(Button::answers(&profile.templates));
+        }
+        usual
+    })
 }
 
 /// How a text is to be told.
@@ -179,7 +190,8 @@ impl Jt808 {
         let downlinks = Downlink::frames(peer, edition, message, || self.next_serial());
         // a split message is receipted as a whole or packet by packet
         let keys = downlinks.iter().filter_map(Downlink::serial).map(|serial| Key { kind, number: serial.into() }).collect();
-        Ok(Plan { downlinks, keys, ends: Confirms::Receipt, retry: Some(RETRY), warnings: Vec::new() })
+        let (ends, retry) = (Confirms::Receipt, Some(RETRY));
+        Ok(Plan { downlinks, keys, ends, retry, ..Plan::raw() })
     }
 
     /// A message that is receipted, and answered by this one with the same serial number.
@@ -216,9 +228,11 @@ impl Jt808 {
     /// A question, by whose serial number the order is called from now on: its answer may come over a later connection.
     fn offer(&mut self, offer: &Offer, errand: &mut Errand<'_>) -> Planned {
         let text = offer_text(offer, errand.profile(), zone(errand));
-        if self.office.text_only {
-            // the driver answers with a button, if the terminal has any
-            return Ok(Plan { ends: Confirms::Answer, ..self.show(&text, OF_ORDERS, errand)? });
+        if is_text_only(errand.link()) {
+            // the driver answers with a key, if the terminal can have any
+            let buttons = self.set_buttons(&buttons(errand.link()), errand.link())?;
+            let plan = self.show(&text, OF_ORDERS, errand)?;
+            return Ok(behind(buttons, Plan { ends: Confirms::Answer, ..plan }, errand));
         }
         let templates = &errand.profile().templates;
         let choices = [(ACCEPT, templates.accept.as_str()), (DECLINE, templates.decline.as_str())];
@@ -226,11 +240,11 @@ impl Jt808 {
         if let Some(serial) = serial_of(&plan, id::QUESTION_ANSWER) {
             errand.call(&offer.order_id, serial.into());
         }
-        Ok(plan)
+        Ok(Plan { other_words: true, ..plan })
     }
 
     fn question(&mut self, question: &command::Question, errand: &Errand<'_>) -> Planned {
-        if self.office.text_only {
+        if is_text_only(errand.link()) {
             return Err(Unfit::Unsupported);
         }
         if question.answers.is_empty() || question.answers.len() > MAX_ENTRIES {
@@ -262,30 +276,44 @@ impl Jt808 {
     }
 
     /// The text, and for the winner the buttons that the driver will need.
-    fn assign(&mut self, kind: &Kind, won: bool, errand: &Errand<'_>) -> Planned {
-        let mut plan = self.order_text(kind, errand)?;
-        if won && !self.office.text_only && self.office.buttons.is_none() {
-            let buttons = errand.profile().buttons.clone().unwrap_or_else(Button::usual);
-            let written = buttons.iter().filter_map(|button| {
-                let id = u8::try_from(button.id).ok()?;
-                Some(fitted(&button.text, MAX_ENTRY, errand).map(|(text, _)| (id, text)))
-            });
-            let written = written.collect::<Result<Vec<_>, Unfit>>()?;
-            let button = |(id, text)| Text::new(text).map(|text| screen::Button { id, text });
-            let batch = written.into_iter().map(button).collect::<Option<_>>().and_then(Batch::new);
-            let set = batch.filter(|_| !buttons.is_empty()).map(|b| screen::Buttons { kind: REPLACE, buttons: Some(b) });
-            if let Some(set) = set {
-                let mut beside = self.receipted(Message::Buttons(set))?;
-                self.office.buttons = serial_of(&beside, BUTTONS);
-                plan.downlinks.append(&mut beside.downlinks);
-            }
+    fn assign(&mut self, kind: &Kind, won: bool, errand: &mut Errand<'_>) -> Planned {
+        let buttons = if won { self.set_buttons(&buttons(errand.link()), errand.link())? } else { None };
+        Ok(behind(buttons, self.order_text(kind, errand)?, errand))
+    }
+
+    /// Buttons that a profile names are installed as soon as the terminal is served, once.
+    pub(super) fn install_buttons(&mut self, step: &mut Step<'_>) {
+        let Some(wanted) = step.profile().buttons.clone() else { return };
+        // a word that the terminal cannot show is told with the first command that needs the buttons
+        if let Ok(Some((downlinks, key, aside))) = self.set_buttons(&wanted, step.link()) {
+            step.send_aside(key, aside, |out| downlinks.iter().for_each(|downlink| downlink.write(out)));
         }
-        Ok(plan)
+    }
+
+    /// 0x8301, if other buttons are on the terminal than these.
+    fn set_buttons(&mut self, wanted: &[Button], link: &Link) -> Result<Option<Buttons>, Unfit> {
+        if !link.understands(BUTTONS) {
+            return Ok(None);
+        }
+        let written = wanted.iter().filter_map(|button| {
+            let id = u8::try_from(button.id).ok()?;
+            Some(fitted_in(&button.text, MAX_ENTRY, link.profile()).map(|(text, _)| (id, text)))
+        });
+        let written = written.collect::<Result<Vec<_>, Unfit>>()?;
+        let digest = digest(written.iter().map(|(id, text)| (*id, text.as_slice())));
+        if link.has_buttons(digest.as_deref()) {
+            return Ok(None);
+        }
+        let button = |(id, text)| Text::new(text).map(|text| screen::Button { id, text });
+        let buttons = written.into_iter().map(button).collect::<Option<_>>().and_then(Batch::new).filter(|_| digest.is_some());
+        let kind = if buttons.is_some() { REPLACE } else { DELETE_ALL };
+        let beside = self.receipted(Message::Buttons(screen::Buttons { kind, buttons }))?;
+        Ok(beside.keys.last().map(|key| (beside.downlinks, *key, Aside::Buttons(digest))))
     }
 
     /// 0x8303: each order is an entry that the driver may choose to read more of.
     fn menu(&mut self, orders: &[Offer], errand: &Errand<'_>) -> Planned {
-        if self.office.text_only {
+        if !errand.link().understands(MENU) {
             return Err(Unfit::Unsupported);
         }
         if orders.len() > MAX_ENTRIES {
@@ -418,6 +446,16 @@ impl Jt808 {
     }
 }
 
+/// Frames that set the buttons, the receipt of the last, and what it says.
+type Buttons = (Vec<Downlink>, Key, Aside);
+
+/// The buttons go ahead of what they are for.
+fn behind(buttons: Option<Buttons>, plan: Plan<Downlink>, errand: &mut Errand<'_>) -> Plan<Downlink> {
+    let Some((ahead, key, aside)) = buttons else { return plan };
+    errand.aside(key, aside);
+    Plan { ahead, ..plan }
+}
+
 /// Kinds of 0x8301 and 0x8303.
 const DELETE_ALL: u8 = 0;
 const REPLACE: u8 = 1;
@@ -448,8 +486,12 @@ fn zone(errand: &Errand<'_>) -> TimeZone {
 
 /// Text in the terminal's charset, cut to what fits, and a warning if it was cut.
 fn fitted(text: &str, max: usize, errand: &Errand<'_>) -> Result<(Vec<u8>, Option<String>), Unfit> {
-    let all = errand.text(text, Charset::Gbk)?;
-    let charset = errand.profile().charset.unwrap_or(Charset::Gbk);
+    fitted_in(text, max, errand.profile())
+}
+
+fn fitted_in(text: &str, max: usize, profile: &Profile) -> Result<(Vec<u8>, Option<String>), Unfit> {
+    let charset = profile.charset.unwrap_or(Charset::Gbk);
+    let all = fit(text, charset, profile.unshowable).map_err(Unfit::Field)?;
     let shown = within(&all, max, charset);
     let warning = (shown.len() < all.len()).then(|| format!("text cut to {} of {} bytes", shown.len(), all.len()));
     Ok((shown.to_vec(), warning))

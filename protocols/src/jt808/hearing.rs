@@ -2,14 +2,13 @@
 
 use serde_json::{Value as Json, json};
 
-use super::commands::{ACCEPT, DECLINE, is_of_screen};
+use super::commands::{ACCEPT, DECLINE, buttons, is_of_screen};
 use super::header::Header;
 use super::message::{Content, id};
 use super::session::Jt808;
-use crate::desk::{Desk, Emitted, Key, OrderRef, Verdict};
+use crate::desk::{Emitted, Key, OrderRef, Verdict};
 use crate::event::{Actor, Attributes, Body, Content as Carried, Order, OrderAction, Report, Value};
 use crate::outcome::EndingReason;
-use crate::profile::Button;
 use crate::wire::{Source, Step};
 
 /// How a message that concerns an order is accounted for.
@@ -33,16 +32,14 @@ impl Jt808 {
     /// 0x0001. True if somebody waited for it.
     pub(super) fn receipted_by(&mut self, (serial, message, result): (u16, u16, u8), step: &mut Step<'_>) -> bool {
         if result == UNKNOWN && is_of_screen(message) {
-            self.office.text_only = true;
+            step.not_understood(message);
         }
         let verdict = match result {
             DONE | ALARM_HANDLED => Verdict::Delivered,
             UNKNOWN => Verdict::Refused(Some(EndingReason::DeviceUnsupported)),
             _ => Verdict::Refused(Some(EndingReason::DeviceFailed)),
         };
-        step.answer(Key { kind: message, number: serial.into() }, verdict)
-            || ACKNOWLEDGEMENTS.contains(&message)
-            || self.office.is_of_buttons(message, serial)
+        step.answer(Key { kind: message, number: serial.into() }, verdict) || ACKNOWLEDGEMENTS.contains(&message)
     }
 
     /// Take what a message answers, before it is told as an event. `Some` if it is about an order: then that is its event.
@@ -131,11 +128,8 @@ impl Jt808 {
         // which order it is, the menu says; nothing happens to it by being read
         let mut order = Order::of(OrderAction::DetailsRequested, Actor::Driver);
         order.order_id = Some(id.as_str().to_owned());
-        let desk = step.link().desk();
-        order.command_id = desk.and_then(|desk| desk.order(id)?.command_id.as_ref()).map(|id| id.as_str().to_owned());
-        let driver = desk.and_then(Desk::driver);
-        order.driver_id = driver.map(|driver| driver.driver_id.clone());
-        order.authorized = driver.and_then(|driver| driver.authorized);
+        let known = step.link().desk().and_then(|desk| desk.order(id));
+        order.command_id = known.and_then(|order| order.command_id.as_ref()).map(|id| id.as_str().to_owned());
         step.emit(source, Body::Order(Box::new(order)));
         Some(Heard::Stored)
     }
@@ -144,14 +138,10 @@ impl Jt808 {
 /// 0x0301: a button. The usual ones mean something only while there is an order: a terminal may have buttons of its own.
 fn pressed(values: &Attributes, source: &mut Source<'_>, step: &mut Step<'_>) -> Option<Heard> {
     let id = u16::try_from(number(values, "event_id")?).ok()?;
-    let of_profile = |buttons: &[Button]| buttons.iter().find(|button| button.id == id).cloned();
-    let button = match &step.profile().buttons {
-        Some(buttons) => of_profile(buttons)?,
-        None => {
-            step.link().desk()?.open_orders().next()?;
-            of_profile(&Button::usual())?
-        }
-    };
+    if step.profile().buttons.is_none() {
+        step.link().desk()?.open_orders().next()?;
+    }
+    let button = buttons(step.link()).into_iter().find(|button| button.id == id)?;
     let order = Order { reason: button.reason, ..Order::of(button.action, Actor::Driver) };
     Some(emitted(order, OrderRef::Only, source, step))
 }
@@ -204,7 +194,8 @@ mod tests {
     use crate::cursor::{hex, unhex};
     use crate::event::Body;
     use crate::identity::{DeviceId, SessionId};
-    use crate::session::{News, Opening, Session, Turn};
+    use crate::profile::Settings;
+    use crate::session::{News, Opening, Recall, Session, Turn};
     use crate::time::{Now, Timestamp};
 
     const HEARTBEAT: &str = "7e000200000138000011110002397e";
@@ -213,8 +204,9 @@ mod tests {
         Now { utc: Timestamp::parse("2026-03-01T10:00:05Z").unwrap(), uptime: Duration::ZERO }
     }
 
-    fn open(session: u64) -> Box<dyn Session> {
-        let opening = Opening { session: SessionId(session), settings: Arc::default(), device: None };
+    fn open(session: u64, recall: Recall) -> Box<dyn Session> {
+        let settings = Arc::new(Settings { recall, ..Settings::default() });
+        let opening = Opening { session: SessionId(session), settings, device: None };
         let mut session = (crate::jt808::PROTOCOL.open)(opening);
         session.receive(&unhex(HEARTBEAT).unwrap(), now(), &mut Turn::default());
         session
@@ -229,15 +221,14 @@ mod tests {
             deadline: now().utc.plus_millis(60_000),
             kind: serde_json::from_value(offer).unwrap(),
         };
-        let (mut first, mut turn) = (open(0x1234), Turn::default());
+        let (mut first, mut turn) = (open(0x1234, Recall::default()), Turn::default());
         first.command(command, Duration::from_secs(60), Vec::new(), now(), &mut turn);
         let News::Write { ticket, frames, .. } = turn.told[0].news.clone() else { panic!("{:?}", turn.told) };
         assert!(hex(&frames).starts_with("7e830200") && hex(&frames)[22..26] == *"1234", "{}", hex(&frames));
         first.written(ticket, now(), &mut turn);
         let state = first.state().unwrap();
 
-        let mut later = open(0x9999);
-        later.restore(state);
+        let mut later = open(0x9999, Recall::of(move |_| Some(state.clone())));
         let mut answer = Vec::new();
         crate::jt808::reply::seal(0, &unhex("03020003013800001111000312340100").unwrap(), &mut answer);
         later.receive(&answer, now(), &mut turn);

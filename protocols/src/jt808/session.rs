@@ -48,6 +48,8 @@ pub(super) struct Jt808 {
     /// The last sender, whom messages of our own are for.
     to: Option<Peer>,
     authenticated: bool,
+    /// The profile is known, or has changed, and its buttons were not looked at.
+    buttons_due: bool,
     reassembly: Reassembly,
     pub(super) office: Office,
 }
@@ -69,6 +71,7 @@ impl Wire for Jt808 {
             peer: None,
             to: None,
             authenticated: false,
+            buttons_due: false,
             reassembly: Reassembly::default(),
             office: Office::default(),
         }
@@ -184,9 +187,9 @@ impl Wire for Jt808 {
         self.plan(command, errand)
     }
 
-    fn one_offer(&self, _profile: &Profile) -> bool {
+    fn one_offer(&self, link: &Link) -> bool {
         // the answer to a question says which, a button pressed after a text does not
-        self.office.text_only
+        commands::is_text_only(link)
     }
 }
 
@@ -238,6 +241,11 @@ impl Jt808 {
         if !header.length_fits {
             step.tolerate(FaultKind::Length);
         }
+        // not while the terminal waits for the answer to its sign-on
+        if self.buttons_due && !matches!(told.content, Content::Register(_) | Content::Authenticate(_) | Content::Unregister) {
+            self.buttons_due = false;
+            self.install_buttons(step);
+        }
         match header.packet {
             Some(packet) => {
                 let (added, given_up) = self.reassembly.add(&header, packet, body, step.now().uptime);
@@ -269,6 +277,7 @@ impl Jt808 {
         }
         step.identify(&header.peer.identity(), model)?;
         self.peer = Some(header.peer);
+        self.buttons_due = true;
         Ok(())
     }
 

@@ -6,19 +6,19 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::dialect::{Dialect, Lost, Won as WonForm};
-use super::downlink::Message;
 use super::downlink::business::{Cancel, Offer, Verdict, Won, WonShort, order_type};
 use super::downlink::control::{Control, Nothing, Parameter, TakePicture, Track, VehicleControl, track};
 use super::downlink::fields::{Bytes, Many, Packed, Phone, Sized8, Tail, Text, When};
 use super::downlink::screen::{Call, Choice, MAX_CHOICE, MAX_CHOICES, MAX_PHONE, MAX_QUESTION, MAX_TEXT, Question, Show, flag};
+use super::downlink::{Downlink, Message};
 use super::message::id;
 use super::parameters::{self, Form};
 use crate::command::{self, Assign, Kind, OfferType, Stop};
 use crate::cursor::unhex;
-use crate::desk::{Confirms, Errand, Retry, Unfit};
+use crate::desk::{Confirms, Errand, Key, Plan, Retry, Unfit};
 use crate::event::Money;
 use crate::parts::{bcd, template, text};
-use crate::profile::Charset;
+use crate::profile::{Charset, Profile};
 
 /// What can be expressed, and what the terminal says to it.
 pub(super) const COMMANDS: &[(&str, Confirms)] = &[
@@ -36,7 +36,7 @@ pub(super) const COMMANDS: &[(&str, Confirms)] = &[
     ("output", Confirms::Answer),
     ("set_parameters", Confirms::Receipt),
     ("query_parameters", Confirms::Answer),
-    ("raw", Confirms::Never),
+    ("raw", Confirms::Receipt),
 ];
 
 /// The standard's repeats: T(N+1) = T(N) x (N+1). Ten seconds and three repeats are what terminals themselves were seen to do.
@@ -359,6 +359,16 @@ fn query_parameters(query: &command::QueryParameters) -> Result<Message, Unfit> 
     Ok(Message::QueryParameters(Many(ids)))
 }
 
+/// A frame that is ours to read is also ours to hear a receipt for. The machine sends any other as it is.
+pub(super) fn raw(bytes: &[u8], profile: &Profile) -> Result<Plan<Downlink>, Unfit> {
+    let downlink = Downlink::read(bytes, profile, None).map_err(|_| Unfit::Unsupported)?;
+    let mut again = Vec::new();
+    downlink.write(profile, &mut again);
+    let receipted = again == bytes && !matches!(downlink.message, Message::General(_));
+    let key = Key { kind: downlink.message.id(), number: downlink.serial.into() };
+    if receipted { Ok(Plan::receipt(downlink, key)) } else { Err(Unfit::Unsupported) }
+}
+
 /// What a message is answered by besides the general answer, if anything.
 pub(super) const fn specific_answer(message: &Message) -> bool {
     matches!(
@@ -376,7 +386,7 @@ pub(super) const fn specific_answer(message: &Message) -> bool {
 mod tests {
     use super::*;
     use crate::identity::{DeviceId, SessionId};
-    use crate::profile::{Profile, Settings, Unshowable};
+    use crate::profile::{Settings, Unshowable};
     use crate::time::{Now, Timestamp};
     use crate::wire::Link;
     use serde_json::json;

@@ -3,6 +3,7 @@
 
 use super::message::id;
 use crate::event::OrderAction;
+use crate::profile::Button;
 
 /// One dialect.
 #[derive(Debug)]
@@ -72,6 +73,13 @@ pub(super) struct MenuEvent {
     /// What the driver reads.
     pub(super) text: &'static str,
     pub(super) action: OrderAction,
+}
+
+impl MenuEvent {
+    /// The same as a key of a profile.
+    pub(super) fn button(&self) -> Button {
+        Button { id: self.id.into(), action: self.action, reason: None, text: self.text.to_owned() }
+    }
 }
 
 /// 0.0001 minute.

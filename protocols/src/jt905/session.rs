@@ -7,7 +7,7 @@ use super::commands::{self, Words};
 use super::context::Context;
 use super::dialect::MenuEvent;
 use super::downlink::fields::{Counted, Text};
-use super::downlink::screen::{Choice, Events};
+use super::downlink::screen::{Choice, Events, MAX_CHOICE};
 use super::downlink::{Downlink, Message};
 use super::frame::{self, SHORTEST};
 use super::header::{self, Header, Isu};
@@ -15,15 +15,15 @@ use super::media::{Media, Uploads};
 use super::message::{self, Answered, Batch, Content, Told, id};
 use super::parameters;
 use super::reply::{self, result};
-use crate::command::Command;
+use crate::command::{Command, Kind};
 use crate::cursor::{Cursor, Field, Trace};
-use crate::desk::{Confirms, Emitted, Errand, Key, MAX_OPEN, OrderRef, Plan, Unfit, Verdict};
+use crate::desk::{Aside, Confirms, Emitted, Errand, Key, MAX_OPEN, OrderRef, Plan, Unfit, Verdict, digest};
 use crate::event::{Actor, Attributes, Body, Content as Carried, Data, DataKind, Order, OrderAction, Report, Value};
 use crate::fault::{Fault, FaultKind};
 use crate::identity::{MessageType, SessionId};
 use crate::outcome::EndingReason;
 use crate::parts::text;
-use crate::profile::{Profile, Unshowable};
+use crate::profile::{Button, Profile, Unshowable};
 use crate::session::{Delivery, Handled, Outgoing};
 use crate::time::{Now, undo_week_rollover};
 use crate::wire::{Answer, Cut, Frame, Limits, Link, Probe, Source, Step, Wire};
@@ -49,8 +49,6 @@ pub(super) struct Jt905 {
     questions_of: u16,
     /// Questions that may be answered: number, and the backend's ids of the answers by the terminal's.
     questions: VecDeque<(u32, Vec<(u8, String)>)>,
-    /// Serial number of the message that put the dialect's events on the menu, until it is answered.
-    menu: Option<u16>,
 }
 
 /// What is needed to answer a message.
@@ -89,7 +87,6 @@ impl Wire for Jt905 {
             uploads: Uploads::default(),
             questions_of: u16::from_be_bytes([a, b]),
             questions: VecDeque::new(),
-            menu: None,
         }
     }
 
@@ -176,6 +173,9 @@ impl Wire for Jt905 {
     }
 
     fn on_command(&mut self, command: &Command, errand: &mut Errand<'_>) -> Result<Plan<Downlink>, Unfit> {
+        if let Kind::Raw(raw) = &command.kind {
+            return commands::raw(&raw.bytes, errand.profile());
+        }
         let isu = self.isu.or_else(|| Isu::of(errand.link())).ok_or(Unfit::Unsupported)?;
         let question = self.next_question();
         let Words { message, warnings, choices } = commands::words(&command.kind, question, errand)?;
@@ -195,7 +195,7 @@ impl Wire for Jt905 {
         let ends = if commands::specific_answer(&message) { Confirms::Answer } else { Confirms::Receipt };
         let repeats = !matches!(message, Message::Offer(_)) || Context::new(errand.profile()).dialect.repeats_offers;
         let retry = repeats.then_some(commands::RETRY);
-        Ok(Plan { downlinks: vec![Downlink { isu, serial, message }], keys, ends, retry, warnings })
+        Ok(Plan { downlinks: vec![Downlink { isu, serial, message }], keys, ends, retry, warnings, ..Plan::raw() })
     }
 }
 
@@ -216,23 +216,25 @@ impl Jt905 {
         Ok(())
     }
 
-    /// Put the dialect's events on the terminal's menu.
+    /// Put the profile's or the dialect's keys on the terminal's menu, once.
     fn install_events(&mut self, isu: Isu, step: &mut Step<'_>) {
-        let context = Context::new(step.profile());
-        let entry = |event: &MenuEvent| {
-            let text = text::fit(event.text, context.charset, Unshowable::Transliterate).unwrap_or_default();
-            Choice { id: event.id, text: Text::new(&text) }
+        let charset = Context::new(step.profile()).charset;
+        let entry = |button: Button| {
+            let text = text::fit(&button.text, charset, Unshowable::Transliterate).unwrap_or_default();
+            Some((u8::try_from(button.id).ok()?, text::within(&text, MAX_CHOICE - 1, charset).to_vec()))
         };
-        let events = context.dialect.events.iter().map(entry).collect::<Vec<_>>();
-        if events.is_empty() {
+        let entries: Vec<_> = buttons(step.profile()).into_iter().filter_map(entry).take(u8::MAX.into()).collect();
+        let digest = digest(entries.iter().map(|(id, text)| (*id, text.as_slice())));
+        if step.link().has_buttons(digest.as_deref()) || !step.link().understands(id::SET_EVENTS) {
             return;
         }
-        let downlink =
-            Downlink { isu, serial: self.next_serial(), message: Message::SetEvents(Events { events: Counted(events) }) };
-        self.menu = Some(downlink.serial);
+        let events = entries.into_iter().map(|(id, text)| Choice { id, text: Text::new(&text) }).collect();
+        let message = Message::SetEvents(Events { events: Counted(events) });
+        let downlink = Downlink { isu, serial: self.next_serial(), message };
         let mut frame = Vec::new();
         downlink.write(step.profile(), &mut frame);
-        step.send(|out| out.extend_from_slice(&frame));
+        let key = Key { kind: id::SET_EVENTS, number: downlink.serial.into() };
+        step.send_aside(key, Aside::Buttons(digest), |out| out.extend_from_slice(&frame));
     }
 
     /// The number of our next question.
@@ -291,10 +293,6 @@ impl Jt905 {
                 return Answer::Stored(Some(Ack::of(header).result(result::UNSUPPORTED)));
             }
             Content::Heartbeat => return Answer::Handled(Handled::Heartbeat, ack()),
-            Content::Answer(Answered { serial, message: id::SET_EVENTS, .. }) if self.menu == Some(serial) => {
-                self.menu = None;
-                return Answer::Handled(Handled::Answer, None);
-            }
             Content::Answer(answer) => return general_answer(answer, &mut source, step),
         }
         Answer::Stored(ack())
@@ -307,6 +305,12 @@ impl Jt905 {
             Some(part) => step.emit(source, Body::Data(Box::new(media.into_part(part)))),
         }
     }
+}
+
+/// The keys of the menu that say something about an order: the profile's, else the dialect's.
+fn buttons(profile: &Profile) -> Vec<Button> {
+    let of_dialect = || Context::new(profile).dialect.events.iter().map(MenuEvent::button).collect();
+    profile.buttons.clone().unwrap_or_else(of_dialect)
 }
 
 /// What answers a message of ours more than generally: message, and the message of ours.
@@ -333,6 +337,9 @@ fn answered(header: &Header, says: &Attributes, answer: Option<&Attributes>, ste
 /// 0x0001.
 fn general_answer(answer: Answered, source: &mut Source<'_>, step: &mut Step<'_>) -> Served {
     let Answered { serial, message, result } = answer;
+    if result == result::UNSUPPORTED && message == id::SET_EVENTS {
+        step.not_understood(message);
+    }
     let verdict = match result {
         result::DONE => Verdict::Delivered,
         result::UNSUPPORTED => Verdict::Refused(Some(EndingReason::DeviceUnsupported)),
@@ -370,10 +377,9 @@ fn ordered(header: &Header, order: Box<Order>, business: Option<u32>, source: &m
 
 /// 0x0301: a choice from the terminal's menu.
 fn happened(header: &Header, event: u8, source: &mut Source<'_>, step: &mut Step<'_>) -> Served {
-    let menu = Context::new(step.profile()).dialect.events;
     let ack = Some(Ack::of(header));
-    if let Some(entry) = menu.iter().find(|entry| entry.id == event) {
-        let order = Order::of(entry.action, Actor::Driver);
+    if let Some(button) = buttons(step.profile()).into_iter().find(|button| button.id == u16::from(event)) {
+        let order = Order { reason: button.reason, ..Order::of(button.action, Actor::Driver) };
         return match step.emit_order(source, order, OrderRef::Only) {
             Emitted::Stored => Answer::Stored(ack),
             Emitted::Repeat => Answer::Handled(Handled::Repeat, ack),

@@ -1,6 +1,7 @@
 //! Texts about orders, made from a profile's templates.
 
-use crate::command::{Assign, Kind, Offer, OfferType};
+use crate::command::{Assign, DriverAuthorization, Kind, Offer, OfferType};
+use crate::desk::DriverNow;
 use crate::event::Money;
 use crate::profile::{Profile, TimeZone};
 
@@ -36,6 +37,27 @@ pub fn offer_text(offer: &Offer, profile: &Profile, zone: TimeZone) -> String {
         Some(text) => text.clone(),
         None => fill(&profile.templates.offer, |field| of_offer(offer, field, Reader::Offered, zone)),
     }
+}
+
+/// What a driver of this name is told about an authorization; `None` if the profile says nothing.
+pub fn authorization_text(said: &DriverAuthorization, name: Option<&str>, profile: &Profile) -> Option<String> {
+    let template = if said.authorized { &profile.templates.authorized } else { &profile.templates.refused };
+    driver_text(template, &said.driver_id, name, said.reason.as_deref())
+}
+
+/// What a driver who was refused is told again.
+pub fn refused_text(driver: &DriverNow, profile: &Profile) -> Option<String> {
+    driver_text(&profile.templates.refused, &driver.driver_id, driver.name.as_deref(), None)
+}
+
+fn driver_text(template: &str, driver_id: &str, name: Option<&str>, reason: Option<&str>) -> Option<String> {
+    let text = fill(template, |field| match field {
+        "driver_id" => Some(driver_id.to_owned()),
+        "name" => name.map(str::to_owned),
+        "reason" => reason.map(str::to_owned),
+        _ => None,
+    });
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn of_offer(offer: &Offer, field: &str, reader: Reader, zone: TimeZone) -> Option<String> {

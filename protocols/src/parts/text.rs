@@ -8,7 +8,7 @@ use crate::profile::{Charset, Unshowable};
 /// Fill of zeros at either end, and white space, is not text.
 pub fn decode(bytes: &[u8], charset: Charset) -> String {
     let encoding = match charset {
-        Charset::Gbk => GB18030,
+        Charset::Gbk | Charset::Gb2312 => GB18030,
         Charset::Utf8 | Charset::Ascii => UTF_8,
     };
     trim(&encoding.decode_without_bom_handling(bytes).0)
@@ -33,10 +33,16 @@ pub fn fit(text: &str, charset: Charset, policy: Unshowable) -> Result<Vec<u8>, 
         let shown = match charset {
             Charset::Utf8 => true,
             Charset::Ascii => c.is_ascii(),
-            Charset::Gbk => {
+            Charset::Gbk | Charset::Gb2312 => {
                 let mut two = [0; 4];
                 let (bytes, _, unmappable) = GBK.encode(c.encode_utf8(&mut two));
-                if !unmappable {
+                let known = match *bytes {
+                    // one byte that is no ASCII is the web's addition
+                    [byte] => byte.is_ascii(),
+                    [row, cell] => charset == Charset::Gbk || is_gb2312(row, cell),
+                    _ => false,
+                };
+                if known && !unmappable {
                     out.extend_from_slice(&bytes);
                     continue;
                 }
@@ -52,6 +58,23 @@ pub fn fit(text: &str, charset: Charset, policy: Unshowable) -> Result<Vec<u8>, 
     Ok(out)
 }
 
+/// Whether two bytes of GBK are a character of GB 2312: 682 signs and 6763 characters.
+const fn is_gb2312(row: u8, cell: u8) -> bool {
+    match row {
+        0xA1 | 0xA3 => cell >= 0xA1,
+        0xA2 => matches!(cell, 0xB1..=0xE2 | 0xE5..=0xEE | 0xF1..=0xFC),
+        0xA4 => matches!(cell, 0xA1..=0xF3),
+        0xA5 => matches!(cell, 0xA1..=0xF6),
+        0xA6 => matches!(cell, 0xA1..=0xB8 | 0xC1..=0xD8),
+        0xA7 => matches!(cell, 0xA1..=0xC1 | 0xD1..=0xF1),
+        0xA8 => matches!(cell, 0xA1..=0xBA | 0xC5..=0xE9),
+        0xA9 => matches!(cell, 0xA4..=0xEF),
+        0xD7 => matches!(cell, 0xA1..=0xF9),
+        0xB0..=0xF7 => cell >= 0xA1,
+        _ => false,
+    }
+}
+
 /// The nearest ASCII; `?` where there is none.
 fn nearest(c: char) -> &'static str {
     deunicode::deunicode_char(c).map_or("?", |text| if text.is_empty() { "?" } else { text.trim_end() })
@@ -65,7 +88,7 @@ pub fn within(text: &[u8], max: usize, charset: Charset) -> &[u8] {
     let mut end = 0;
     while let Some(first) = text.get(end) {
         let length = match (charset, first) {
-            (Charset::Gbk, 0x81..=0xFE) => 2,
+            (Charset::Gbk | Charset::Gb2312, 0x81..=0xFE) => 2,
             (Charset::Utf8, 0xC0..=0xDF) => 2,
             (Charset::Utf8, 0xE0..=0xEF) => 3,
             (Charset::Utf8, 0xF0..) => 4,
@@ -102,6 +125,24 @@ mod tests {
         assert_eq!(fit("é™", Charset::Gbk, Unshowable::Transliterate).unwrap(), [0xA8, 0xA6, b't', b'm']);
         assert!(fit("Café", Charset::Ascii, Unshowable::Refuse).unwrap_err().contains('é'));
         assert_eq!(ascii("a\r\nb\0c"), "a \nb c");
+    }
+
+    #[test]
+    fn the_characters_of_gb_2312_are_counted() {
+        let row = |n: u8| (0..=0xFE).filter(|cell| is_gb2312(n, *cell)).count();
+        assert_eq!((0..0xB0).map(row).sum::<usize>(), 682);
+        assert_eq!((0xB0..=0xFF).map(row).sum::<usize>(), 6763);
+        let shown =
+            |text: &str, charset| String::from_utf8_lossy(&fit(text, charset, Unshowable::Transliterate).unwrap()).into_owned();
+        // a rare character of a name, and a traditional one
+        assert_eq!(shown("\u{9555}\u{5EE3}", Charset::Gb2312), "RongGuang");
+        let common = "\u{8D85}\u{5E02}\u{2192}";
+        assert_eq!(fit(common, Charset::Gb2312, Unshowable::Refuse), fit(common, Charset::Gbk, Unshowable::Refuse));
+        assert!(fit("\u{9555}", Charset::Gb2312, Unshowable::Refuse).is_err());
+        for charset in [Charset::Gbk, Charset::Gb2312] {
+            assert!(fit("\u{20AC}", charset, Unshowable::Refuse).is_err(), "the euro sign is in neither");
+            assert!(shown("\u{20AC}5", charset).is_ascii());
+        }
     }
 
     #[test]
