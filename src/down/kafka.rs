@@ -226,10 +226,15 @@ impl Shared {
         }
     }
 
-    fn partitions(&self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str) -> KafkaResult<i32> {
+    /// The partitions of a topic, each with its leader.
+    fn partitions(&self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str) -> KafkaResult<Vec<(i32, i32)>> {
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
-        let found = metadata.topics().iter().find(|t| t.name() == topic).map_or(0, |t| t.partitions().len());
-        i32::try_from(found).ok().filter(|n| *n > 0).ok_or_else(|| KafkaError::ClientCreation(format!("there is no topic {topic}")))
+        let found = metadata.topics().iter().find(|t| t.name() == topic);
+        let found: Vec<_> = found.into_iter().flat_map(|t| t.partitions()).map(|p| (p.id(), p.leader())).collect();
+        if found.is_empty() {
+            return Err(KafkaError::ClientCreation(format!("there is no topic {topic}")));
+        }
+        Ok(found)
     }
 }
 
@@ -321,7 +326,8 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
         let polled = consumer.poll(POLL);
         let gained = std::mem::take(&mut *consumer.context().gained.lock());
         if !gained.is_empty() {
-            shared.tell(Input::Spread(shared.partitions(&consumer, &topic)?.unsigned_abs()));
+            let all = shared.partitions(&consumer, &topic)?;
+            shared.tell(Input::Spread(u32::try_from(all.len()).unwrap_or(u32::MAX)));
         }
         for partition in gained {
             let (start, end) = begin(&consumer, &topic, partition)?;
@@ -393,9 +399,9 @@ fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaRes
     let consumer: BaseConsumer = shared.reader().create()?;
     let there = shared.partitions(&consumer, &topic)?;
     // where there are fewer than of commands, several share one, and which ones changes with their number
-    let fewer = there < shared.partitions(&consumer, &shared.topic("commands"))?;
+    let fewer = there.len() < shared.partitions(&consumer, &shared.topic("commands"))?.len();
     let mut times = TopicPartitionList::new();
-    for partition in if fewer { 0..there } else { partition..partition + 1 } {
+    for (partition, _) in there.into_iter().filter(|(n, _)| fewer || *n == partition) {
         times.add_partition_offset(&topic, partition, Offset::Offset(since.as_millis()))?;
     }
     let found = consumer.offsets_for_times(times, REQUEST)?;

@@ -102,6 +102,10 @@ fn instances_speak_tls_and_one_with_certificates_of_another_ca_is_refused() {
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.windows(5).any(|w| w == b"nonce"), "{answer:?}");
     until("the log to say so", || (first.lines_with("does not speak TLS").len() == 1).then_some(()));
+    until("all commands to end", || {
+        backend.look();
+        backend.is_done().then_some(())
+    });
     backend.assert_one_outcome_each();
     drop((of_second, of_first, of_third));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use protocols::identity::{DeviceId, SessionId};
 use rdkafka::client::ClientContext;
@@ -17,12 +18,16 @@ use super::super::hub::Input;
 use super::super::table::{Act, Record};
 use super::{POLL, REQUEST, RETRY, Shared, headers};
 
+/// A topic that is made at the first start is there by then.
+const BEING_MADE: Duration = Duration::from_secs(10);
+
 pub(super) fn read(shared: &Shared) {
+    let begun = Instant::now();
     while !shared.stop.is_cancelled() {
         if let Err(e) = follow(shared) {
             debug!("the sessions topic cannot be read: {e}; retrying");
             // at the first start it is just being made, and devices wait
-            shared.sleep(if shared.loaded.load(Ordering::Acquire) { RETRY } else { POLL });
+            shared.sleep(if begun.elapsed() < BEING_MADE { POLL } else { RETRY });
         }
     }
 }
@@ -31,12 +36,16 @@ fn follow(shared: &Shared) -> KafkaResult<()> {
     let topic = shared.topic("sessions");
     let consumer: BaseConsumer = shared.reader().create()?;
     let partitions = shared.partitions(&consumer, &topic)?;
+    // of a topic that is just being made: assigned now, it would be looked at again only after a second or two
+    if partitions.iter().any(|(_, leader)| *leader < 0) {
+        return Err(KafkaError::ClientCreation(format!("{topic} has partitions without a leader")));
+    }
     let mut all = TopicPartitionList::new();
-    for partition in 0..partitions {
-        all.add_partition_offset(&topic, partition, Offset::Beginning)?;
+    for (partition, _) in &partitions {
+        all.add_partition_offset(&topic, *partition, Offset::Beginning)?;
     }
     consumer.assign(&all)?;
-    let mut unread: BTreeSet<i32> = (0..partitions).collect();
+    let mut unread: BTreeSet<i32> = partitions.into_iter().map(|(partition, _)| partition).collect();
     let mut records = 0_u64;
     while !shared.stop.is_cancelled() {
         match consumer.poll(POLL) {

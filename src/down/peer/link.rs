@@ -70,6 +70,7 @@ impl Link {
                     lost_since = Instant::now();
                     match ended {
                         Ok(()) => return,
+                        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => "it has ended the connection".to_owned(),
                         Err(e) => e.to_string(),
                     }
                 }

@@ -29,9 +29,9 @@ const CONNECTIONS: usize = 256;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Nothing is accepted for so long when there are no descriptors left.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How often the same address is complained about: who is refused tries again, some times a second.
+/// How often the same is said of the same address: who is refused tries again, some times a second.
 const COMPLAIN: Duration = Duration::from_secs(60);
-/// Addresses that are remembered for that.
+/// Complaints that are remembered for that.
 const COMPLAINED: usize = 1024;
 
 /// What every connection needs.
@@ -88,7 +88,7 @@ pub(super) async fn listen(listener: TcpListener, door: Door) {
                 Ok(Err(e)) => door.security.explain(&e),
                 Err(_) => "it has not proved in time that it is an instance".to_owned(),
             };
-            if complaints.lock().is_news(peer) {
+            if complaints.lock().is_news(peer, &trouble) {
                 warn!(%peer, "somebody is refused at the peer endpoint: {trouble}");
             }
         });
@@ -96,21 +96,21 @@ pub(super) async fn listen(listener: TcpListener, door: Door) {
     }
 }
 
-/// Who was complained about, and when.
+/// What was said of whom, and when.
 #[derive(Debug, Default)]
-struct Complaints(HashMap<IpAddr, Instant>);
+struct Complaints(HashMap<(IpAddr, String), Instant>);
 
 impl Complaints {
-    fn is_news(&mut self, peer: SocketAddr) -> bool {
-        let now = Instant::now();
+    fn is_news(&mut self, peer: SocketAddr, trouble: &str) -> bool {
+        let (key, now) = ((peer.ip(), trouble.to_owned()), Instant::now());
         if self.0.len() >= COMPLAINED {
             self.0.retain(|_, at| at.elapsed() < COMPLAIN);
         }
-        let known = self.0.get(&peer.ip()).is_some_and(|at| now.duration_since(*at) < COMPLAIN);
+        let known = self.0.get(&key).is_some_and(|at| now.duration_since(*at) < COMPLAIN);
         if known || self.0.len() >= COMPLAINED {
             return false;
         }
-        self.0.insert(peer.ip(), now);
+        self.0.insert(key, now);
         true
     }
 }

@@ -301,3 +301,33 @@ impl Writer {
         self.write.flush().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tls::tests::Authority;
+
+    #[test]
+    fn takes_renewed_files_and_stays_with_what_it_has_if_they_do_not_fit() {
+        // the time of a change is told in steps of some milliseconds
+        let later = || std::thread::sleep(Duration::from_millis(20));
+        let (folder, ca) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+        let files = Files::from(ca.files(folder.path()));
+        let (tls, _) = files.load().ok().unwrap();
+        let renewed = Renewed { files, now: RwLock::new(tls) };
+        let config = || Arc::clone(renewed.now.read().connector.config());
+        let (first, known) = (config(), renewed.files.changed());
+        assert_eq!(renewed.renew(known), known);
+        assert!(Arc::ptr_eq(&first, &config()));
+        later();
+        std::fs::write(folder.path().join("peer.key"), "no key").unwrap();
+        let known = renewed.renew(known);
+        assert!(Arc::ptr_eq(&first, &config()), "it has none that fits");
+        later();
+        ca.files(folder.path());
+        assert_ne!(renewed.renew(known), known);
+        assert!(!Arc::ptr_eq(&first, &config()));
+    }
+}
