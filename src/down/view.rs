@@ -45,7 +45,7 @@ pub(crate) struct Known {
     /// Whether devices of this protocol say who drives them.
     #[serde(default)]
     pub(crate) drivers: bool,
-    /// The instances that were asked, this one among them.
+    /// The instances that were asked, this one among them, and those that should have been.
     pub(crate) instances: Vec<Instance>,
     /// Who serves the commands topic; absent without Kafka, and where nobody else was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -190,13 +190,20 @@ pub(crate) struct Instance {
 impl Known {
     /// What these know together; the first is the instance that answers, and those without a view did not say.
     pub(crate) fn together(views: Vec<(String, Option<View>)>, commands_topic: Option<Standing>) -> Self {
-        let instances = views.iter().map(|(gateway, view)| Instance {
+        let asked = views.iter().map(|(gateway, view)| Instance {
             gateway: gateway.clone(),
             answered: view.is_some(),
             partitions: view.as_ref().map(|v| v.partitions.clone()).unwrap_or_default(),
             sink: view.as_ref().map(|v| v.sink.clone()).unwrap_or_default(),
         });
-        let instances = instances.collect();
+        let mut instances: Vec<_> = asked.collect();
+        // one that never held a device is known to nobody but Kafka, so it could not be asked
+        for (gateway, partitions) in commands_topic.iter().flat_map(|topic| topic.homes.iter().flatten()) {
+            if !instances.iter().any(|instance| instance.gateway == *gateway) {
+                let (gateway, partitions) = (gateway.clone(), partitions.clone());
+                instances.push(Instance { gateway, answered: false, partitions, sink: Store::default() });
+            }
+        }
         let mut said = views.into_iter().filter_map(|(_, view)| view);
         let mut view = said.next().unwrap_or_default();
         let newness = |view: &View| view.session.as_ref().map(|s| (s.epoch, s.gateway.clone(), s.session.0, s.since));
@@ -230,4 +237,33 @@ impl Known {
 fn newest<T>(things: &mut Vec<T>, count: usize, at: impl Fn(&T) -> Timestamp) {
     things.sort_by_key(at);
     things.drain(..things.len().saturating_sub(count));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn ended(seconds: i64) -> Ended {
+        let outcome = Outcome::of(Some(format!("c-{seconds}")), protocols::outcome::Ending::Offline);
+        Ended { at: Timestamp::from_seconds(seconds), kind: None, outcome }
+    }
+
+    #[test]
+    fn what_several_know_is_put_together() {
+        let own = View { last_outcomes: (0..6).map(|n| ended(2 * n)).collect(), partitions: vec![0], ..View::default() };
+        let theirs = View { last_outcomes: (0..6).map(|n| ended(2 * n + 1)).collect(), partitions: vec![1], ..View::default() };
+        let homes = BTreeMap::from([("gw-2".to_owned(), vec![1]), ("gw-4".to_owned(), vec![2])]);
+        let standing = Standing { partitions: 3, homes: Some(homes), trouble: String::new() };
+        let views = vec![("gw-1".to_owned(), Some(own)), ("gw-2".to_owned(), Some(theirs)), ("gw-3".to_owned(), None)];
+        let known = Known::together(views, Some(standing));
+        let times: Vec<_> = known.view.last_outcomes.iter().map(|ended| ended.at.as_millis() / 1000).collect();
+        assert_eq!(times, [4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(known.view.partitions, [0], "its own");
+        let told: Vec<_> = known.instances.iter().map(|i| (i.gateway.as_str(), i.answered, i.partitions.as_slice())).collect();
+        let expected = [("gw-1", true, &[0][..]), ("gw-2", true, &[1]), ("gw-3", false, &[]), ("gw-4", false, &[2])];
+        assert_eq!(told, expected);
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(serde_json::from_str::<Known>(&text).unwrap(), known);
+    }
 }
