@@ -204,8 +204,8 @@ fn backends_whose_clients_place_keys_differently_serve_the_same_devices_at_the_s
         cluster.backend.command(&format!("cancel-{order}-{device}"), device, "order_cancel", &content, 60);
     }
     cluster.run_until("all commands to end", |c| {
-        let driven = c.orders().filter(|(_, taxi)| taxi.until == Until::Finished);
-        c.backend.is_done() && driven.map(|(order, taxi)| c.story(order, taxi) == taxi.story()).all(|over| over)
+        let mut driven = c.orders().filter(|(_, taxi)| taxi.until == Until::Finished);
+        c.backend.is_done() && driven.all(|(order, taxi)| c.story(order, taxi) == taxi.story())
     });
     for (order, taxi) in cluster.orders() {
         let result = |name: &str| cluster.backend.result(&format!("{name}-{order}-{}", taxi.id));

@@ -151,7 +151,9 @@ impl Backend {
 
     /// Take what has come, and give orders to those who want them.
     pub(crate) fn look(&mut self) {
-        self.producers.iter().for_each(|(_, producer)| _ = producer.poll(Duration::ZERO));
+        for (_, producer) in &self.producers {
+            producer.poll(Duration::ZERO);
+        }
         self.answers.take(LOOK);
         self.orders.take(LOOK);
         for record in &self.answers.records[self.looked.0..] {
@@ -175,7 +177,8 @@ impl Backend {
             let order = Some(text("order_id")).filter(|id| !id.is_empty()).unwrap_or_else(token);
             let device = record.text("device_id").to_owned();
             let action = text("action");
-            if action == "accepted" {
+            // who took what nobody knows is told nothing
+            if action == "accepted" && !order.is_empty() {
                 self.takers.insert((order.clone(), device.clone()));
             }
             self.actions.entry((order, device)).or_default().push(action);

@@ -185,7 +185,7 @@ impl Cluster {
         self.backend.assert_one_outcome_each();
         for taxi in &self.taxis {
             assert_eq!(taxi.late, [] as [&str; 0], "{} of {}", taxi.id, taxi.protocol);
-            let twice: Vec<_> = taxi.texts.iter().filter(|(_, count)| **count > 1).collect();
+            let twice: Vec<_> = taxi.each_text.iter().filter(|(_, count)| **count > 1).collect();
             assert!(twice.is_empty(), "shown more than once on {} of {}: {twice:?}", taxi.id, taxi.protocol);
         }
     }
@@ -223,7 +223,9 @@ impl Drop for Cluster {
         }
         eprintln!("--- commands without an outcome: {:?}", self.backend.open());
         eprintln!("--- not acknowledged: {:#?}", self.backend.others(["acknowledged", "offline"]));
-        for (order, taxi) in self.orders().filter(|(order, taxi)| !taxi.has_done(*order)) {
+        for (order, taxi) in
+            self.orders().filter(|(order, taxi)| !taxi.has_done(*order) || self.story(*order, taxi) != taxi.story())
+        {
             let (actions, offer) = (self.story(order, taxi), self.backend.outcome(&format!("offer-{order}-{}", taxi.id)));
             let holder = self.gateways.iter().map(|gateway| gateway.holder_of(&taxi.id)).collect::<Vec<_>>();
             eprintln!("{order} on {} of {} until {:?}, which is on {holder:?}", taxi.id, taxi.protocol, taxi.until);

@@ -67,8 +67,10 @@ pub(crate) struct Taxi {
     pub(crate) id: String,
     pub(crate) until: Until,
     pub(crate) orders: BTreeMap<u32, Seen>,
-    /// Texts that were shown, and how often each.
-    pub(crate) texts: BTreeMap<String, usize>,
+    /// Texts that were shown.
+    pub(crate) texts: usize,
+    /// How often each.
+    pub(crate) each_text: BTreeMap<String, usize>,
     /// Commands that were carried out, or would have been, and how often each.
     pub(crate) asked: BTreeMap<String, usize>,
     /// Words of the driver that were refused.
@@ -105,7 +107,8 @@ impl Taxi {
             id: unit.id().to_owned(),
             until,
             orders: BTreeMap::new(),
-            texts: BTreeMap::new(),
+            texts: 0,
+            each_text: BTreeMap::new(),
             asked: BTreeMap::new(),
             refused: 0,
             late: Vec::new(),
@@ -252,7 +255,10 @@ impl Taxi {
             News::Offer(order) => self.orders.entry(order).or_default().offered += 1,
             News::Won(order) => self.orders.entry(order).or_default().won += 1,
             News::Lost(order) => self.orders.entry(order).or_default().lost += 1,
-            News::Text => *self.texts.entry(text).or_default() += 1,
+            News::Text => {
+                self.texts += 1;
+                *self.each_text.entry(text).or_default() += 1;
+            }
             News::Asked(what) => *self.asked.entry(what).or_default() += 1,
         }
         if waits { self.withheld.push(receipt) } else { self.write(&receipt) }
