@@ -105,7 +105,7 @@ fn a_command_is_sent_and_followed_from_any_instance_and_from_kafka() {
             assert!(said.contains("text: missing field `text`") && said.contains("for example"), "{said}");
         }
     });
-    assert_eq!(taxi.texts.values().sum::<usize>(), 2);
+    assert_eq!(taxi.texts, 2);
     let (status, records, said) = send(&[&id, "locate", "--brokers", shared(), "--prefix", "no-such"]);
     assert_eq!((status, records.len()), (Some(1), 0));
     assert!(said.contains("there is no topic no-such.outcomes"), "{said}");
