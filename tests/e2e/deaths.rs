@@ -46,7 +46,8 @@ fn kill(name: &str, killed: std::ops::Range<usize>) {
     // of one key the meaning depends on the one before, and what only the dead knew of that is lost
     cluster.await_agreement();
     // some on their way, and what waits for nobody
-    cluster.texts("late", ABSENT, 25);
+    cluster.texts_for_absent("late", ABSENT, 25);
+    cluster.texts("late", 60);
     cluster.backend.flush();
     killed.clone().for_each(|n| cluster.gateways[n].kill());
     cluster.finish();
@@ -63,7 +64,7 @@ fn kill(name: &str, killed: std::ops::Range<usize>) {
         cluster.gateways[n].restart();
     }
     cluster.await_homes(0..3);
-    cluster.texts("end", 40, 2);
+    cluster.texts_for_absent("end", 40, 2);
     cluster.run_until("the last commands to end", |c| c.backend.is_done());
     cluster.assert_accounts();
 }
@@ -156,11 +157,13 @@ fn an_instance_that_hung_writes_no_second_outcome() {
     cluster.offer_each(60);
     cluster.ask_boxes(60);
     // their deadlines pass while it hangs
-    cluster.texts("before", 60, 20);
+    cluster.texts_for_absent("before", 60, 20);
+    cluster.texts("before", 20);
     cluster.backend.flush();
     cluster.gateways[0].pause();
     let paused = Instant::now();
-    cluster.texts("during", 60, 20);
+    cluster.texts_for_absent("during", 60, 20);
+    cluster.texts("during", 20);
     cluster.run_until("the others to take over", |c| c.homes(1..3).concat().len() == PARTITIONS);
     cluster.run_until("it to have hung for long enough", |_| paused.elapsed() >= HANGS);
     cluster.gateways[0].resume();
@@ -180,7 +183,7 @@ fn an_instance_that_hung_writes_no_second_outcome() {
         }
     }
     cluster.await_homes(0..3);
-    cluster.texts("end", 40, 2);
+    cluster.texts_for_absent("end", 40, 2);
     cluster.run_until("the last commands to end", |c| c.backend.is_done());
     cluster.assert_accounts();
 }

@@ -192,10 +192,10 @@ fn backends_whose_clients_place_keys_differently_serve_the_same_devices_at_the_s
     let place = |cluster: &mut Cluster, keys: Keys| cluster.backend.keys = keys;
     place(&mut cluster, Keys::Librdkafka);
     cluster.offer_each(60);
-    cluster.texts("crc32", 0, 60);
+    cluster.texts("crc32", 60);
     // assignments, cancellations and the other texts come from the other one
     place(&mut cluster, Keys::Java);
-    cluster.texts("murmur2", 0, 60);
+    cluster.texts("murmur2", 60);
     cluster.run_until("the offers to be shown", |c| c.orders().all(|(order, taxi)| taxi.orders.contains_key(&order)));
     let waiting: Vec<_> =
         cluster.orders().filter(|(_, t)| t.until == Until::Receipted).map(|(order, t)| (order, t.id.clone())).collect();

@@ -85,11 +85,15 @@ impl Cluster {
         }
     }
 
-    /// Commands for devices that are not there, of all partitions, and a text for each screen.
-    pub(crate) fn texts(&mut self, name: &str, absent: usize, seconds: i64) {
-        for n in 0..absent {
+    /// Texts for devices that are not there, of all partitions.
+    pub(crate) fn texts_for_absent(&mut self, name: &str, count: usize, seconds: i64) {
+        for n in 0..count {
             self.backend.text(&format!("{name}-absent-{n}"), &format!("1388888{n:04}"), seconds);
         }
+    }
+
+    /// A text for each screen.
+    pub(crate) fn texts(&mut self, name: &str, seconds: i64) {
         for taxi in self.taxis.iter().filter(|taxi| taxi.has_screen()) {
             self.backend.text(&text_id(name, taxi), &taxi.id, seconds);
         }
