@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use protocols::command::CommandId;
+use protocols::outcome::Ending;
 use protocols::time::{Now, Timestamp};
 
 use super::super::holder::Known;
@@ -157,6 +158,8 @@ impl Home {
         let recovering = self.commands.get(id).is_some_and(|p| p.place == Place::Recovering);
         match answered {
             Answered::Returned if recovering => {}
+            // nor that it came too late there: it may have gone out elsewhere
+            Answered::Outcome(outcome) if recovering && outcome.result == Ending::Expired && outcome.attempts == 0 => {}
             Answered::Cut { sent_at, attempts } if recovering => {
                 if let Some(pending) = self.commands.get_mut(id) {
                     pending.attempts = pending.attempts.max(attempts);
