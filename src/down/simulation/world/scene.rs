@@ -248,7 +248,9 @@ impl World {
             2 | 3 if self.instances[n].alive => {
                 let ms = self.chance.ms(200, STOP_MS);
                 self.say(|| format!("gw-{n} is stopped for {ms} ms"));
-                self.instances[n].paused_until = self.now + ms;
+                // one that is stopped already goes on when the longer of the two is over
+                let until = &mut self.instances[n].paused_until;
+                *until = (*until).max(self.now + ms);
             }
             4 => {
                 let (other, ms) = ((n + 1) % INSTANCES, self.chance.ms(100, 12_000));
