@@ -215,7 +215,10 @@ impl Shared {
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "50")
-            .set("queued.max.messages.kbytes", "8192");
+            // what is fetched ahead costs about 1 KiB a record, and a whole fleet may sign on at once
+            .set("queued.min.messages", "1000")
+            .set("queued.max.messages.kbytes", "1024")
+            .set("fetch.queue.backoff.ms", "10");
         config
     }
 

@@ -153,10 +153,13 @@ pub(crate) struct Table {
     me: InstanceId,
     /// Where other instances reach us.
     address: Option<Arc<str>>,
-    devices: HashMap<DeviceId, Entry>,
+    /// Boxed: a map has up to twice as many places as entries, and there are as many entries as cars.
+    devices: HashMap<DeviceId, Box<Entry>>,
     takeovers: HashMap<DeviceId, Takeovers>,
     /// Addresses of instances, newest known.
     addresses: HashMap<InstanceId, Arc<str>>,
+    /// Names of protocols, as records share them.
+    protocols: Vec<Arc<str>>,
     /// There are no others.
     alone: bool,
 }
@@ -165,7 +168,15 @@ impl Table {
     /// An empty one; without an address for an instance that is alone.
     pub(crate) fn new(me: InstanceId, address: Option<Arc<str>>) -> Self {
         let alone = address.is_none();
-        Self { me, address, devices: HashMap::new(), takeovers: HashMap::new(), addresses: HashMap::new(), alone }
+        Self {
+            me,
+            address,
+            devices: HashMap::new(),
+            takeovers: HashMap::new(),
+            addresses: HashMap::new(),
+            protocols: Vec::new(),
+            alone,
+        }
     }
 
     /// A device says who it is on a connection of ours; `None`: its identity is fought over, it has to wait.
@@ -240,24 +251,26 @@ impl Table {
         change: impl FnOnce(&mut DeviceState) -> bool,
         acts: &mut Vec<Act>,
     ) -> bool {
-        let entry = self.devices.entry(device.clone()).or_insert_with(|| Entry {
-            // never seen: any session that comes is newer
-            record: Record {
-                state: State::Away,
-                since: now.utc,
-                gateway: Arc::clone(&self.me.gateway),
-                boot: self.me.boot,
-                address: None,
-                epoch: 0,
-                session: SessionId(0),
-                protocol: "".into(),
-                peer: "".into(),
-                kept: DeviceState::default(),
-                revision: 0,
-            },
-            own: false,
-            public: true,
-            before: Vec::new(),
+        let entry = self.devices.entry(device.clone()).or_insert_with(|| {
+            Box::new(Entry {
+                // never seen: any session that comes is newer
+                record: Record {
+                    state: State::Away,
+                    since: now.utc,
+                    gateway: Arc::clone(&self.me.gateway),
+                    boot: self.me.boot,
+                    address: None,
+                    epoch: 0,
+                    session: SessionId(0),
+                    protocol: "".into(),
+                    peer: "".into(),
+                    kept: DeviceState::default(),
+                    revision: 0,
+                },
+                own: false,
+                public: true,
+                before: Vec::new(),
+            })
         });
         let kept = entry.record.state == State::Away && change(&mut entry.record.kept);
         if kept {
@@ -393,11 +406,22 @@ impl Table {
         all
     }
 
+    /// One text for all devices of a protocol.
+    fn name(&mut self, protocol: &str) -> Arc<str> {
+        if let Some(known) = self.protocols.iter().find(|known| ***known == *protocol) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = protocol.into();
+        self.protocols.push(Arc::clone(&name));
+        name
+    }
+
     fn own(&mut self, device: &DeviceId, session: SessionId) -> Option<&mut Entry> {
-        self.devices.get_mut(device).filter(|entry| entry.own && entry.record.session == session)
+        self.devices.get_mut(device).map(|entry| &mut **entry).filter(|entry| entry.own && entry.record.session == session)
     }
 
     fn put(&mut self, device: &DeviceId, mut record: Record, own: bool) {
+        record.protocol = self.name(&record.protocol);
         let instance = record.instance();
         if let Some(address) = &record.address {
             match self.addresses.get(&instance) {
@@ -421,7 +445,8 @@ impl Table {
                 (entry.record, entry.own, entry.public) = (record, own, !own || self.alone);
             }
             None => {
-                self.devices.insert(device.clone(), Entry { record, own, public: !own || self.alone, before: Vec::new() });
+                let entry = Entry { record, own, public: !own || self.alone, before: Vec::new() };
+                self.devices.insert(device.clone(), Box::new(entry));
             }
         }
     }

@@ -260,6 +260,7 @@ impl Desk {
             }
             Kind::OrderAssign(Assign::Won(offer)) => {
                 let order = self.orders.entry(&offer.order_id);
+                order.taken |= order.stage == OrderStage::Accepted;
                 order.stage = order.stage.max(OrderStage::Assigned);
                 order.decision = said();
             }
@@ -438,16 +439,21 @@ impl Desk {
         if decision && !decided && known.deadline.is_some_and(|deadline| now.utc >= deadline) {
             order.late = Some(true);
         }
+        let again = known.taken;
+        known.taken |= order.action == OrderAction::Accepted;
+        let mut told = None;
         if order.action == OrderAction::Accepted
             && decided
             && let Some(said) = known.decision.clone()
         {
             turn.send.frame(|out| out.extend_from_slice(&said.frames));
             let open = |key: &Key| self.open.iter().any(|o| o.keys.contains(key));
-            if let Some(key) = said.keys.into_iter().find(|key| !open(key)) {
-                self.aside(key, Aside::Told);
+            told = said.keys.into_iter().find(|key| !open(key));
+            // what a driver does for the first time is told the backend, whatever was decided
+            if again {
+                told.into_iter().for_each(|key| self.aside(key, Aside::Told));
+                return Some(Emitted::Repeat);
             }
-            return Some(Emitted::Repeat);
         }
         let first_decision = known.stage == OrderStage::Offered;
         if let Some(stage) = OrderStage::after(order.action) {
@@ -458,9 +464,11 @@ impl Desk {
                 known.decision = None;
             }
         }
+        let offer = known.command_id.clone();
+        told.into_iter().for_each(|key| self.aside(key, Aside::Told));
         if decision
             && first_decision
-            && let Some(offer) = known.command_id.clone()
+            && let Some(offer) = offer
         {
             self.decided(&offer, order, now, turn);
         }

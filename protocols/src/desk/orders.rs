@@ -61,6 +61,9 @@ pub struct OpenOrder {
     /// How the driver was told who got it, to be said again when the driver asks again.
     #[serde(skip)]
     pub(super) decision: Option<Box<Said>>,
+    /// The driver has taken it: only a driver who does so again asks what was decided.
+    #[serde(skip)]
+    pub(super) taken: bool,
     /// Until when an offer is the driver's to decide; a value of [`Now::uptime`].
     #[serde(skip)]
     pub(super) until: Option<Duration>,
@@ -170,6 +173,7 @@ impl Orders {
             stage: OrderStage::Offered,
             deadline: None,
             decision: None,
+            taken: false,
             until: None,
             shown: false,
         });
@@ -180,6 +184,7 @@ impl Orders {
     /// It is over, and this was said about it.
     pub(super) fn end(&mut self, id: &OrderId, said: Option<Box<Said>>) {
         let order = self.entry(id);
+        order.taken |= order.stage == OrderStage::Accepted;
         order.stage = OrderStage::Ended;
         order.decision = said;
     }
