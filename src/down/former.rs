@@ -9,6 +9,7 @@ use protocols::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::home::{Arrived, Finished};
+use super::record;
 use super::table::{Record, State};
 
 /// Ended commands whose ids are known again if they come a second time: some hours of a small firm's.
@@ -52,16 +53,6 @@ struct Named {
     id: CommandId,
 }
 
-#[derive(Deserialize)]
-struct Ended {
-    outcome: Option<EndedAs>,
-}
-
-#[derive(Deserialize)]
-struct EndedAs {
-    command_id: CommandId,
-}
-
 /// See the module. Lines that cannot be read are passed over: they are another release's, and nobody waits for what is in them.
 #[derive(Debug, Default)]
 pub(crate) struct Former {
@@ -95,18 +86,25 @@ impl Former {
                 }
             }
             "outcomes" => {
-                let Ok(Ended { outcome: Some(EndedAs { command_id }) }) = serde_json::from_slice(value) else { return };
-                self.open.remove(&command_id);
-                if self.ended.insert(command_id.clone()) {
-                    self.in_order.push_back(command_id);
-                }
-                if self.in_order.len() > REMEMBERED
-                    && let Some(oldest) = self.in_order.pop_front()
-                {
-                    self.ended.remove(&oldest);
+                for finished in record::finished(value) {
+                    if let Finished::Id(id) = finished {
+                        self.end(id);
+                    }
                 }
             }
             _ => {}
+        }
+    }
+
+    fn end(&mut self, id: CommandId) {
+        self.open.remove(&id);
+        if self.ended.insert(id.clone()) {
+            self.in_order.push_back(id);
+        }
+        if self.in_order.len() > REMEMBERED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.ended.remove(&oldest);
         }
     }
 

@@ -15,19 +15,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use protocols::command::CommandId;
 use protocols::identity::DeviceId;
-use protocols::outcome::Place;
 use protocols::time::Timestamp;
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
-use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -37,6 +34,7 @@ use super::hub::Input;
 use super::record;
 use super::table::Record;
 use crate::config::Kafka as Settings;
+use crate::sink::kafka::client;
 
 /// One request to Kafka.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -88,17 +86,8 @@ struct Shared {
 
 /// What all clients of commands, outcomes and sessions have in common.
 pub(super) fn client_config(settings: &Settings, client_id: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", settings.brokers.join(","))
-        .set("client.id", client_id)
-        .set("socket.timeout.ms", "10000")
-        .set("reconnect.backoff.max.ms", "2000")
-        .set("socket.keepalive.enable", "true")
-        .set_log_level(RDKafkaLogLevel::Warning);
-    for (name, value) in &settings.properties.0 {
-        config.set(name, value);
-    }
+    let mut config = client::common(settings, client_id);
+    client::given(&mut config, settings);
     config
 }
 
@@ -386,17 +375,6 @@ fn begin(consumer: &BaseConsumer<Group>, topic: &str, partition: i32) -> KafkaRe
 
 // --- outcomes
 
-#[derive(Deserialize)]
-struct Ended {
-    outcome: Option<EndedAs>,
-}
-
-#[derive(Deserialize)]
-struct EndedAs {
-    command_id: Option<String>,
-    record: Option<Place>,
-}
-
 fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaResult<HashSet<Finished>> {
     let topic = shared.topic("outcomes");
     let consumer: BaseConsumer = shared.reader().create()?;
@@ -427,11 +405,7 @@ fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaRes
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 last = Instant::now();
-                let ended = message.payload().and_then(|value| serde_json::from_slice::<Ended>(value).ok()).and_then(|e| e.outcome);
-                if let Some(ended) = ended {
-                    finished.extend(ended.record.map(|r| Finished::Record(r.partition, r.offset)));
-                    finished.extend(ended.command_id.and_then(CommandId::new).map(Finished::Id));
-                }
+                finished.extend(message.payload().into_iter().flat_map(record::finished));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);

@@ -1,11 +1,12 @@
 //! Outcomes and progress as records of the contract.
 
-use protocols::outcome::{Outcome, Progress};
+use protocols::command::CommandId;
+use protocols::outcome::{Outcome, Place, Progress};
 use protocols::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::home::{Answer, AnswerBody};
+use super::home::{Answer, AnswerBody, Finished};
 
 /// A record: its id, its type, its JSON.
 #[derive(Debug)]
@@ -28,6 +29,24 @@ struct Value<'a> {
     outcome: Option<&'a Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<&'a Progress>,
+}
+
+/// What a record of the outcomes topic says is over; nothing if it is no outcome.
+pub(super) fn finished(value: &[u8]) -> impl Iterator<Item = Finished> + use<> {
+    #[derive(Deserialize)]
+    struct Ended {
+        outcome: Option<EndedAs>,
+    }
+    #[derive(Deserialize)]
+    struct EndedAs {
+        command_id: Option<String>,
+        record: Option<Place>,
+    }
+    let ended = serde_json::from_slice::<Ended>(value).ok().and_then(|e| e.outcome);
+    ended.into_iter().flat_map(|ended| {
+        let place = ended.record.map(|r| Finished::Record(r.partition, r.offset));
+        place.into_iter().chain(ended.command_id.and_then(CommandId::new).map(Finished::Id))
+    })
 }
 
 /// Write an answer as its record.

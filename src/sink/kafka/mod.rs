@@ -12,6 +12,7 @@
 //! connections stop reading, and nothing is dropped. What comes back undelivered all the same (a topic that vanished, a fatal
 //! producer error) is held in order and sent again before anything newer.
 
+pub(crate) mod client;
 mod drain;
 mod headers;
 mod ship;
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use protocols::event::Topic;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use tracing::{error, info, warn};
 
@@ -220,12 +221,10 @@ pub(crate) async fn topics(settings: &Settings, frames: bool) -> Result<(), Stri
 }
 
 fn client_config(settings: &Settings) -> ClientConfig {
-    let mut config = ClientConfig::new();
+    let mut config = client::common(settings, "navgate");
     // a quarter of the wait is librdkafka's, so that all partitions of a shipment leave together
     let linger_ms = settings.linger_ms.get().as_secs_f64() * 1000.0 / 4.0;
     config
-        .set("bootstrap.servers", settings.brokers.join(","))
-        .set("client.id", "navgate")
         .set("acks", "all")
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
@@ -236,14 +235,8 @@ fn client_config(settings: &Settings) -> ClientConfig {
         // records wait for Kafka for as long as it takes; acknowledgements wait with them
         .set("message.timeout.ms", "0")
         // a hung broker is given up for another after seconds, not after a minute
-        .set("request.timeout.ms", "5000")
-        .set("socket.timeout.ms", "10000")
-        .set("reconnect.backoff.max.ms", "2000")
-        .set("socket.keepalive.enable", "true")
-        .set_log_level(RDKafkaLogLevel::Warning);
-    for (name, value) in &settings.properties.0 {
-        config.set(name, value);
-    }
+        .set("request.timeout.ms", "5000");
+    client::given(&mut config, settings);
     config
 }
 
