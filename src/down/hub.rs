@@ -168,6 +168,7 @@ pub(crate) async fn start(
         peers,
         homes: HashMap::new(),
         writing: false,
+        revoked: 0,
         gathered: false,
         confirm: false,
         confirming: false,
@@ -203,6 +204,8 @@ pub(super) struct Hub {
     /// Connections that homes have to us.
     pub(super) homes: HashMap<HomeId, UnboundedSender<Message>>,
     writing: bool,
+    /// How often partitions were taken from us, as far as we know.
+    revoked: u64,
     /// Answers have waited for others for long enough.
     gathered: bool,
     confirm: bool,
@@ -341,6 +344,7 @@ impl Hub {
             Input::Assigned(partition, start, boundary) => self.home.on_assigned(partition, start, boundary, now),
             Input::Revoked(partitions, done) => {
                 partitions.into_iter().for_each(|p| self.home.on_revoked(p));
+                self.revoked += 1;
                 let _ = done.try_send(());
             }
             Input::Command(arrived) => self.home.on_record(arrived, &sessions.table(), now),
@@ -550,7 +554,7 @@ impl Hub {
         // one that was on its way before proves nothing
         self.confirming = std::mem::take(&mut self.confirm);
         match &self.kafka {
-            Some(kafka) => kafka.write(Wish { batch, gateway: self.me.gateway.clone() }),
+            Some(kafka) => kafka.write(Wish { batch, gateway: self.me.gateway.clone(), revoked: self.revoked }),
             None => {
                 for answer in &batch.answers {
                     self.unstored.push_back(("outcomes", record::write(answer, &self.me.gateway).value));

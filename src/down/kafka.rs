@@ -2,15 +2,19 @@
 //! for librdkafka's calls wait.
 //!
 //! A transaction carries outcomes and the offsets that follow from them, with the group's metadata: a member that was put out of
-//! the group cannot commit. The consumer reads committed offsets only when no transaction about them is open, so a new home sees
-//! every outcome that the old one could commit.
+//! the group cannot commit. What makes that hold:
+//! - the metadata is of a time at which the partitions were still ours: see [`Wish::revoked`];
+//! - a new home reads committed offsets only when no transaction about them is open, and outcomes only when those that were
+//!   appended by then have ended: see [`outcomes::since`];
+//! - a commit that nobody answered is looked up, not guessed.
 
+mod outcomes;
 mod sessions;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,17 +25,14 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::util::Timeout;
+use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::home::{Arrived, Batch, Finished};
+use super::home::{Arrived, Batch};
 use super::hub::Input;
-use super::record;
 use super::table::Record;
 use crate::config::Kafka as Settings;
 use crate::sink::kafka::client;
@@ -45,9 +46,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Commands without an outcome, and answers unwritten, beyond which no more commands are fetched. A fleet of 10 000 cars has
 /// some thousand; each costs about 1 KiB.
 const MOST_OPEN: usize = 100_000;
-/// A transaction that is not finished after this is aborted by Kafka, so that readers of outcomes go on after a crash.
-const TRANSACTION: Duration = Duration::from_secs(15);
-
+/// Asking where a partition that is ours begins, before the group is looked after again. A transaction of a home that died may
+/// keep the answer back for longer; it is asked again.
+const BEGIN: Duration = Duration::from_secs(2);
 /// At the end, for the group to take the partitions back; whoever does not wait for that leaves them all the same.
 const GIVING_UP: Duration = Duration::from_secs(2);
 
@@ -56,6 +57,9 @@ const GIVING_UP: Duration = Duration::from_secs(2);
 pub(super) struct Wish {
     pub(super) batch: Batch,
     pub(super) gateway: Arc<str>,
+    /// How often partitions had been taken from us when it was put together. It is not written under what the group says after
+    /// another time: then that may be of a partition whose new home has already read what we wrote.
+    pub(super) revoked: u64,
 }
 
 /// See the module.
@@ -72,6 +76,8 @@ struct Shared {
     inputs: UnboundedSender<Input>,
     /// The group's consumer, while there is one.
     group: Mutex<Option<Arc<BaseConsumer<Group>>>>,
+    /// See [`Wish::revoked`].
+    revoked: Arc<AtomicU64>,
     /// Session records that are to be published: each device's newest.
     dirty: Mutex<HashMap<DeviceId, Option<Record>>>,
     some_dirty: Condvar,
@@ -109,6 +115,7 @@ impl Kafka {
             transactional_id: format!("{}-{gateway}", settings.prefix),
             inputs,
             group: Mutex::default(),
+            revoked: Arc::default(),
             dirty: Mutex::default(),
             some_dirty: Condvar::new(),
             loaded: AtomicBool::new(false),
@@ -129,7 +136,7 @@ impl Kafka {
         spawn("sessions-read", Box::new(sessions::read))?;
         spawn("sessions-write", Box::new(sessions::write))?;
         spawn("commands", Box::new(read_commands))?;
-        spawn("outcomes", Box::new(move |shared| write_outcomes(shared, &wished)))?;
+        spawn("outcomes", Box::new(move |shared| outcomes::write(shared, &wished)))?;
         Ok(Self { shared, wishes: Some(wishes), threads })
     }
 
@@ -154,7 +161,7 @@ impl Kafka {
         let shared = Arc::clone(&self.shared);
         let reading = thread::Builder::new().name("outcomes-read".into()).spawn(move || {
             while !shared.stop.is_cancelled() {
-                match outcomes_since(&shared, partition, since) {
+                match outcomes::since(&shared, partition, since) {
                     Ok(finished) => return shared.tell(Input::OutcomesRead(partition, finished)),
                     Err(e) => {
                         warn!(
@@ -253,7 +260,9 @@ fn headers(kind: &str, id: &str, subject: Option<&str>, time: Timestamp) -> Owne
 #[derive(Debug)]
 struct Group {
     inputs: UnboundedSender<Input>,
-    gained: Mutex<Vec<i32>>,
+    revoked: Arc<AtomicU64>,
+    /// Partitions that are ours and have not begun: what came of them waits until it is known where they begin.
+    gained: Mutex<BTreeMap<i32, Vec<Arrived>>>,
 }
 
 impl ClientContext for Group {}
@@ -263,7 +272,8 @@ impl ConsumerContext for Group {
         if let Rebalance::Revoke(partitions) = rebalance {
             let lost: Vec<i32> =
                 partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
-            self.gained.lock().retain(|p| !lost.contains(p));
+            self.gained.lock().retain(|p, _| !lost.contains(p));
+            self.revoked.fetch_add(1, Ordering::AcqRel);
             // the next home may begin once this returns: ours must have ended
             let (done, ended) = sync_channel(1);
             if self.inputs.send(Input::Revoked(lost, done)).is_ok() {
@@ -274,9 +284,7 @@ impl ConsumerContext for Group {
 
     fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(partitions) = rebalance {
-            self.gained
-                .lock()
-                .extend(partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition));
+            self.gained.lock().extend(partitions.elements().iter().map(|element| (element.partition(), Vec::new())));
         }
     }
 }
@@ -309,28 +317,19 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
         .set("isolation.level", "read_committed")
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("queued.max.messages.kbytes", "16384");
-    let context = Group { inputs: shared.inputs.clone(), gained: Mutex::default() };
+    let context = Group { inputs: shared.inputs.clone(), revoked: Arc::clone(&shared.revoked), gained: Mutex::default() };
     let consumer: Arc<BaseConsumer<Group>> = Arc::new(config.create_with_context(context)?);
     consumer.subscribe(&[&topic])?;
     *shared.group.lock() = Some(Arc::clone(&consumer));
     let mut paused = false;
     while !shared.leave.is_cancelled() {
-        let polled = consumer.poll(POLL);
-        let gained = std::mem::take(&mut *consumer.context().gained.lock());
-        if !gained.is_empty() {
-            let all = shared.partitions(&consumer, &topic)?;
-            shared.tell(Input::Spread(u32::try_from(all.len()).unwrap_or(u32::MAX)));
-        }
-        for partition in gained {
-            let (start, end) = begin(&consumer, &topic, partition)?;
-            shared.tell(Input::Assigned(partition, start, end));
-        }
-        match polled {
+        match consumer.poll(POLL) {
             Some(Ok(message)) => {
-                let timestamp = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
-                let value = message.payload().unwrap_or_default().to_vec();
-                let arrived = Arrived { partition: message.partition(), offset: message.offset(), timestamp, value };
-                shared.tell(Input::Command(arrived));
+                let arrived = arrived(&message);
+                match consumer.context().gained.lock().get_mut(&arrived.partition) {
+                    Some(waiting) => waiting.push(arrived),
+                    None => shared.tell(Input::Command(arrived)),
+                }
             }
             Some(Err(e)) => {
                 debug!("commands: {e}");
@@ -340,6 +339,7 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
             }
             None => {}
         }
+        begin_all(shared, &consumer, &topic);
         let full = shared.load.load(Ordering::Relaxed) >= MOST_OPEN;
         if full != paused {
             let assigned = consumer.assignment()?;
@@ -360,186 +360,45 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
     Ok(())
 }
 
+fn arrived(message: &BorrowedMessage<'_>) -> Arrived {
+    Arrived {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0)),
+        value: message.payload().unwrap_or_default().to_vec(),
+    }
+}
+
+/// Tell where the partitions begin that are ours now, and what has come of them; what cannot be told yet waits.
+fn begin_all(shared: &Shared, consumer: &BaseConsumer<Group>, topic: &str) {
+    let gained: Vec<i32> = consumer.context().gained.lock().keys().copied().collect();
+    if gained.is_empty() {
+        return;
+    }
+    let begun = shared.partitions(consumer, topic).and_then(|all| {
+        shared.tell(Input::Spread(u32::try_from(all.len()).unwrap_or(u32::MAX)));
+        for partition in gained {
+            let (start, end) = begin(consumer, topic, partition)?;
+            let waiting = consumer.context().gained.lock().remove(&partition).unwrap_or_default();
+            shared.tell(Input::Assigned(partition, start, end));
+            waiting.into_iter().for_each(|arrived| shared.tell(Input::Command(arrived)));
+        }
+        Ok(())
+    });
+    if let Err(e) = begun {
+        debug!("cannot tell yet where a partition begins: {e}; asking again");
+    }
+}
+
 /// Where a partition that is ours begins, and where the records end that a former home may have had.
 fn begin(consumer: &BaseConsumer<Group>, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
     let mut asked = TopicPartitionList::new();
     asked.add_partition(topic, partition);
-    let (low, high) = consumer.fetch_watermarks(topic, partition, REQUEST)?;
-    let committed = consumer.committed_offsets(asked, REQUEST)?;
+    let (low, high) = consumer.fetch_watermarks(topic, partition, BEGIN)?;
+    let committed = consumer.committed_offsets(asked, BEGIN)?;
     let start = match committed.elements().first().map(|e| e.offset()) {
         Some(Offset::Offset(offset)) => offset.max(low),
         _ => low,
     };
     Ok((start, high))
-}
-
-// --- outcomes
-
-fn outcomes_since(shared: &Shared, partition: i32, since: Timestamp) -> KafkaResult<HashSet<Finished>> {
-    let topic = shared.topic("outcomes");
-    let consumer: BaseConsumer = shared.reader().create()?;
-    let there = shared.partitions(&consumer, &topic)?;
-    // where there are fewer than of commands, several share one, and which ones changes with their number
-    let fewer = there.len() < shared.partitions(&consumer, &shared.topic("commands"))?.len();
-    let mut times = TopicPartitionList::new();
-    for (partition, _) in there.into_iter().filter(|(n, _)| fewer || *n == partition) {
-        times.add_partition_offset(&topic, partition, Offset::Offset(since.as_millis()))?;
-    }
-    let found = consumer.offsets_for_times(times, REQUEST)?;
-    let mut finished = HashSet::new();
-    let mut unread = BTreeSet::new();
-    let mut assignment = TopicPartitionList::new();
-    for element in found.elements() {
-        // others have none since then
-        if let Offset::Offset(offset) = element.offset() {
-            unread.insert(element.partition());
-            assignment.add_partition_offset(&topic, element.partition(), Offset::Offset(offset))?;
-        }
-    }
-    if unread.is_empty() {
-        return Ok(finished);
-    }
-    consumer.assign(&assignment)?;
-    let mut last = Instant::now();
-    loop {
-        match consumer.poll(POLL) {
-            Some(Ok(message)) => {
-                last = Instant::now();
-                finished.extend(message.payload().into_iter().flat_map(record::finished));
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                unread.remove(&partition);
-                if unread.is_empty() {
-                    return Ok(finished);
-                }
-            }
-            Some(Err(e)) => debug!("outcomes: {e}"),
-            None if last.elapsed() >= REQUEST => return Err(KafkaError::ClientCreation("no answer".into())),
-            None => {}
-        }
-        if shared.stop.is_cancelled() {
-            return Ok(finished);
-        }
-    }
-}
-
-type Transactions = ThreadedProducer<rdkafka::producer::DefaultProducerContext>;
-
-fn write_outcomes(shared: &Shared, wished: &Receiver<Wish>) {
-    let mut producer: Option<Transactions> = None;
-    loop {
-        let wish = match wished.recv_timeout(POLL) {
-            Ok(wish) => wish,
-            Err(RecvTimeoutError::Timeout) => {
-                // ready before it is wanted
-                if producer.is_none() && shared.loaded.load(Ordering::Acquire) {
-                    producer = transactions(shared).map_err(|e| debug!("outcomes: {e}")).ok();
-                }
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let written = match &producer {
-            Some(open) => transact(shared, open, &wish),
-            None => transactions(shared).map_err(Trouble::from).and_then(|open| {
-                let open = producer.insert(open);
-                transact(shared, open, &wish)
-            }),
-        };
-        match written {
-            Ok(()) => shared.tell(Input::Settled(wish.batch, true)),
-            Err(trouble) => {
-                warn!(
-                    answers = wish.batch.answers.len(),
-                    "outcomes were not written: {}; those that are still ours are written again", trouble.error
-                );
-                if trouble.fatal {
-                    producer = None;
-                }
-                shared.sleep(POLL);
-                shared.tell(Input::Settled(wish.batch, false));
-            }
-        }
-    }
-}
-
-fn transactions(shared: &Shared) -> KafkaResult<Transactions> {
-    let mut config = shared.config.clone();
-    config
-        .set("transactional.id", &shared.transactional_id)
-        .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string())
-        .set("partitioner", "murmur2_random")
-        .set("linger.ms", "0")
-        .set("message.timeout.ms", (TRANSACTION / 2).as_millis().to_string());
-    let producer: Transactions = config.create()?;
-    producer.init_transactions(REQUEST)?;
-    let topic = shared.topic("outcomes");
-    let metadata = producer.client().fetch_metadata(Some(&topic), REQUEST)?;
-    let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
-    shared.outcomes.store(i32::try_from(partitions).unwrap_or(i32::MAX), Ordering::Release);
-    Ok(producer)
-}
-
-struct Trouble {
-    error: KafkaError,
-    /// Only another producer helps.
-    fatal: bool,
-}
-
-impl From<KafkaError> for Trouble {
-    fn from(error: KafkaError) -> Self {
-        let fatal = match &error {
-            KafkaError::Transaction(e) => e.is_fatal() || !(e.is_retriable() || e.txn_requires_abort()),
-            _ => false,
-        };
-        Self { error, fatal }
-    }
-}
-
-fn transact(shared: &Shared, producer: &Transactions, wish: &Wish) -> Result<(), Trouble> {
-    producer.begin_transaction()?;
-    let written = fill(shared, producer, wish).and_then(|()| commit(producer));
-    written.map_err(|error| {
-        let mut trouble = Trouble::from(error);
-        if !trouble.fatal && producer.abort_transaction(REQUEST).is_err() {
-            trouble.fatal = true;
-        }
-        trouble
-    })
-}
-
-fn fill(shared: &Shared, producer: &Transactions, Wish { batch, gateway }: &Wish) -> KafkaResult<()> {
-    let outcomes = shared.topic("outcomes");
-    // as many as of commands, by the contract; with fewer nothing is to get stuck
-    let partitions = shared.outcomes.load(Ordering::Acquire).max(1);
-    for answer in &batch.answers {
-        let written = record::write(answer, gateway);
-        let device = answer.device.as_ref().map(DeviceId::as_str);
-        let mut out = BaseRecord::<str, [u8]>::to(&outcomes)
-            .partition(answer.partition % partitions)
-            .payload(&written.value)
-            .headers(headers(written.kind, &written.id, device, answer.at));
-        out.key = device;
-        producer.send(out).map_err(|(e, _)| e)?;
-    }
-    let group = shared.group.lock().clone();
-    let metadata = group.and_then(|g| g.group_metadata());
-    let metadata = metadata.ok_or_else(|| KafkaError::ClientCreation("not a member of the group at present".into()))?;
-    let commands = shared.topic("commands");
-    let mut offsets = TopicPartitionList::new();
-    for (partition, offset) in &batch.offsets {
-        offsets.add_partition_offset(&commands, *partition, Offset::Offset(*offset))?;
-    }
-    producer.send_offsets_to_transaction(&offsets, &metadata, Timeout::from(REQUEST))
-}
-
-/// What can be tried again is: whether it is committed must be known.
-fn commit(producer: &Transactions) -> KafkaResult<()> {
-    let end = Instant::now() + TRANSACTION;
-    loop {
-        match producer.commit_transaction(REQUEST) {
-            Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => thread::sleep(POLL),
-            other => return other,
-        }
-    }
 }

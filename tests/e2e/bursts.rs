@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::cluster::{Cluster, PARTITIONS, text_id};
 use crate::harness::kafka::Broker;
-use crate::harness::taxi::Until;
+use crate::harness::taxi::{KINDS, Until};
 
 /// Commands of a burst: for devices that are there, each so many; the rest for others that are not.
 const BURST: usize = 10_000;
@@ -138,5 +138,49 @@ fn a_broker_killed_amid_transactions_of_outcomes_costs_no_command_its_outcome() 
     for taxi in &cluster.taxis {
         assert_eq!(cluster.backend.result(&text_id("end", taxi)), "acknowledged", "{}", taxi.id);
     }
+    cluster.assert_accounts();
+}
+
+/// Longer than a request of a client waits twice over: every one that is on its way ends without an answer, and so does its repeat.
+const HANGS: Duration = Duration::from_secs(24);
+/// As often as this: where exactly a client is by then is chance.
+const TIMES: usize = 2;
+
+#[test]
+fn a_broker_that_hangs_costs_no_command_its_outcome_and_no_session_its_record() {
+    let broker = Broker::start();
+    let mut cluster = Cluster::start_at(&broker.bootstrap, "orders-hang", 3);
+    for protocol in KINDS {
+        (0..6).for_each(|n| cluster.taxi_on(protocol, n, n as usize, Until::Finished));
+    }
+    cluster.await_homes(0..3);
+    for time in 0..TIMES {
+        cluster.texts(&format!("before-{time}"), 120);
+        let ended = cluster.backend.results().values().sum::<usize>();
+        for n in 0..IN_FLIGHT {
+            cluster.backend.text(&format!("h-{time}-{n}"), &format!("1389{n:07}"), 1 + (n * 10 / IN_FLIGHT) as i64);
+        }
+        cluster.run_until("some to end", |c| c.backend.results().values().sum::<usize>() >= ended + ENDED[0]);
+        broker.pause();
+        let paused = Instant::now();
+        // a third goes where nobody can hear that it was elsewhere, a third stays away for as long as it hangs
+        for taxi in 0..cluster.taxis.len() {
+            match taxi % 3 {
+                0 => cluster.place(taxi, taxi + time + 1, taxi.is_multiple_of(2)),
+                1 => cluster.taxis[taxi].leave(),
+                _ => {}
+            }
+        }
+        cluster.run_until("it to have hung for long enough", |_| paused.elapsed() >= HANGS);
+        broker.resume();
+        (0..cluster.taxis.len()).filter(|taxi| taxi % 3 == 1).for_each(|taxi| cluster.place(taxi, taxi + time + 1, false));
+        cluster.texts(&format!("after-{time}"), 60);
+        cluster.run_until("all commands to end", |c| c.backend.is_done());
+        cluster.await_agreement();
+        for taxi in &cluster.taxis {
+            assert_eq!(cluster.backend.result(&text_id(&format!("after-{time}"), taxi)), "acknowledged", "{}", taxi.id);
+        }
+    }
+    println!("after the broker hung: {:?}", cluster.backend.results());
     cluster.assert_accounts();
 }

@@ -105,7 +105,8 @@ fn assert_ends_as_told(cluster: &Cluster, taxi: &Taxi, dies: Dies) {
     };
     let told = |id: &str, may_be: &[(&str, &str, u64)]| {
         let (result, reason, attempts) = ends(id);
-        let fits = may_be.contains(&(result.as_str(), reason.as_str(), attempts));
+        // a protocol repeats what was not acknowledged in time, which on a busy machine may be often
+        let fits = may_be.iter().any(|(r, why, least)| result == *r && reason == *why && attempts >= *least);
         assert!(fits, "{id} to a {} with {dies:?}: {result} {reason} {attempts}, not of {may_be:?}", taxi.protocol);
     };
     let (answered, again, lost) = (("acknowledged", "", 1), ("acknowledged", "", 2), ("unanswered", "instance_lost", 1));

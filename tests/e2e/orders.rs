@@ -17,6 +17,8 @@ fn an_order_is_offered_taken_given_and_driven_to_its_end() {
     cluster.taxis_of_each(3, |_| Until::Finished);
     let holders = cluster.holders();
     assert_eq!(holders.len(), 3, "the taxis are on {holders:?}");
+    // the steps of a command whose home changes may go untold
+    cluster.await_homes(0..3);
     cluster.offer_each(60);
     cluster.run_until("all orders to be over", Cluster::all_is_over);
     cluster.assert_whole_stories();

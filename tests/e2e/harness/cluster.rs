@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::backend::Backend;
-use super::gateway::{Gateway, Setup};
+use super::gateway::{Gateway, Setup, http};
 use super::haproxy::Balancer;
 use super::kafka::shared;
 use super::taxi::{BOXES, KINDS, Taxi, Until};
@@ -223,6 +223,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
+        }
+        for gateway in &self.gateways {
+            let asked = ["/ready", "/sessions"].map(|path| http(gateway.admin(), "GET", path));
+            eprintln!("--- {} says {asked:?}", gateway.id());
         }
         for (what, since) in &self.phases {
             eprintln!("--- waited for {what} since {:?} before the end", since.elapsed());

@@ -58,6 +58,16 @@ impl Broker {
         broker(&self.directory, &["kill", "1"]);
     }
 
+    /// It hangs, and its connections stay.
+    pub(crate) fn pause(&self) {
+        broker(&self.directory, &["pause", "1"]);
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&self) {
+        broker(&self.directory, &["resume", "1"]);
+    }
+
     /// Start it again on its data, and wait until it serves.
     pub(crate) fn restart(&self) {
         broker(&self.directory, &["restart", "1"]);

@@ -36,13 +36,18 @@ pub(crate) fn now_ms() -> i64 {
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Wait until there is something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    patiently(look).unwrap_or_else(|| panic!("waited {} s for {what}", PATIENCE.as_secs()))
+}
+
+/// The same, for those who have more to say about what did not come.
+pub(crate) fn patiently<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= end {
             return found;
         }
-        assert!(Instant::now() < end, "waited {} s for {what}", PATIENCE.as_secs());
         thread::sleep(GLANCE);
     }
 }

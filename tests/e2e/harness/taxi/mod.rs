@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use unit::{BOXES, KINDS, Word};
 use unit::{Heard, News, Said, Unit};
 
-use super::{PATIENCE, now_ms, until};
+use super::{PATIENCE, now_ms, patiently};
 
 /// Between two tries to connect; a real unit waits longer.
 const RECONNECT: Duration = Duration::from_millis(100);
@@ -139,10 +139,14 @@ impl Taxi {
 
     /// Connect, and wait until it is known who this is.
     pub(crate) fn sign_on(&mut self) {
-        until("a taxi to be known", || {
+        let mut connections = 0;
+        let known = patiently(|| {
+            let before = self.tried;
             self.look();
+            connections += usize::from(self.tried != before);
             self.is_known().then_some(())
         });
+        assert!(known.is_some(), "not known after {connections} connections: {self:?}");
     }
 
     /// Connect here from now on, behind this header. The old connection ends, or is forgotten.
