@@ -311,7 +311,8 @@ impl Table {
                 acts.push(Act::Publish(device.clone()));
             }
         } else if new == old && record.state == State::Connected && record.instance() == self.me {
-            // what we said before the connection ended
+            // what we said before the connection ended; it may have come after what we said then
+            acts.push(Act::Publish(device.clone()));
         } else if new >= old {
             if new > old && entry.record.state == State::Connected && record.state == State::Connected {
                 self.count_takeover(device, now.uptime);
@@ -550,11 +551,14 @@ mod tests {
         let away = a.record(&device()).cloned();
         acts.clear();
         a.on_record(&device(), before.clone(), now(12), &mut acts);
-        assert_eq!((a.record(&device()).cloned(), &acts[..]), (away.clone(), &[][..]), "read back late");
+        let again = Act::Publish(device());
+        assert_eq!((a.record(&device()).cloned(), &acts[..]), (away.clone(), &[again][..]), "read back late");
         // others have nothing but the order of the topic
-        b.on_record(&device(), away, now(12), &mut acts);
+        b.on_record(&device(), away.clone(), now(12), &mut acts);
         b.on_record(&device(), before, now(12), &mut acts);
         assert_eq!(b.record(&device()).unwrap().state, State::Connected);
+        b.on_record(&device(), away, now(12), &mut acts);
+        assert_eq!(b.record(&device()).unwrap().state, State::Away);
     }
 
     #[test]

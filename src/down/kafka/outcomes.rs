@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use protocols::identity::DeviceId;
 use protocols::time::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::util::Timeout;
@@ -173,7 +173,7 @@ pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
         };
         let written = match &producer {
             Some(open) => transact(shared, open, &wish),
-            None => transactions(shared).map_err(|error| Trouble { error, replace: false, unknown: false }).and_then(|open| {
+            None => transactions(shared).map_err(|error| Trouble { error, replace: true, unknown: false }).and_then(|open| {
                 let open = producer.insert(open);
                 transact(shared, open, &wish)
             }),
@@ -216,8 +216,35 @@ fn transactions(shared: &Shared) -> Result<Transactions, Failure> {
     let topic = shared.topic("outcomes");
     let metadata = producer.client().fetch_metadata(Some(&topic), REQUEST)?;
     let partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());
-    shared.outcomes.store(i32::try_from(partitions).unwrap_or(i32::MAX), Ordering::Release);
-    Transactions::new(producer)
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    shared.outcomes.store(partitions, Ordering::Release);
+    let open = Transactions::new(producer)?;
+    sweep(shared, &open, partitions)?;
+    Ok(open)
+}
+
+/// End what stands open under our id in the partitions themselves, though Kafka's coordinator knows of no transaction: a broker
+/// that was fenced amid one leaves that behind (seen with 4.3). Whoever reads what is committed would wait for ever, and our next
+/// commit would commit those records too. A transaction that touches every partition and is aborted ends them as aborted.
+fn sweep(shared: &Shared, open: &Transactions, partitions: i32) -> Result<(), Failure> {
+    let topic = shared.topic("outcomes");
+    open.producer.begin_transaction()?;
+    for partition in 0..partitions {
+        let record = BaseRecord::<str, str>::to(&topic).partition(partition).payload("never committed");
+        open.producer.send(record).map_err(|(e, _)| e)?;
+    }
+    open.producer.flush(REQUEST)?;
+    // that offsets of no member are refused does not matter: the group's partition takes part by then
+    let stranger: BaseConsumer = shared.config.clone().set("group.id", &shared.prefix).create()?;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&shared.topic("commands"), 0, Offset::Offset(0))?;
+    if let Some(group) = stranger.group_metadata()
+        && let Err(trouble) = open.send_offsets(offsets, group)
+        && trouble.replace
+    {
+        return Err(trouble.error);
+    }
+    Ok(open.producer.abort_transaction(REQUEST)?)
 }
 
 /// A batch was not written, or perhaps not.
@@ -231,10 +258,14 @@ struct Trouble {
 
 impl From<KafkaError> for Trouble {
     fn from(error: KafkaError) -> Self {
-        let replace = match &error {
-            KafkaError::Transaction(e) => e.is_fatal() || !(e.is_retriable() || e.txn_requires_abort()),
-            _ => false,
-        };
+        // what the group refuses leaves nothing behind; anything else is ended for good by the sweep of the next producer
+        let refused = [
+            RDKafkaErrorCode::IllegalGeneration,
+            RDKafkaErrorCode::UnknownMemberId,
+            RDKafkaErrorCode::RebalanceInProgress,
+            RDKafkaErrorCode::FencedInstanceId,
+        ];
+        let replace = !matches!(&error, KafkaError::Transaction(e) if e.txn_requires_abort() && refused.contains(&e.code()));
         Self { error: error.into(), replace, unknown: false }
     }
 }

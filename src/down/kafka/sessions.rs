@@ -1,15 +1,19 @@
 //! The sessions topic: read whole by every instance, written by whoever holds a device or looks after its record.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use protocols::identity::{DeviceId, SessionId};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
@@ -79,9 +83,35 @@ fn follow(shared: &Shared) -> KafkaResult<()> {
     Ok(())
 }
 
+/// A record that Kafka has not taken by then comes back, and is published anew as it is by then.
+const GIVEN_UP: Duration = Duration::from_secs(30);
+/// One that has not come back by then never will: the client is stuck. Seen with librdkafka 2.12 after a broker was fenced and
+/// came back.
+const STUCK: Duration = Duration::from_secs(40);
+/// Between two looks for such records.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Devices whose records are with the client, how many of each, and since when none of them has come back.
+type Unreported = Mutex<HashMap<DeviceId, (u32, Instant)>>;
+
+/// A record of a device is not with the client any more.
+fn reported(unreported: &Unreported, device: &DeviceId) {
+    if let Entry::Occupied(mut entry) = unreported.lock().entry(device.clone()) {
+        let left = entry.get().0 - 1;
+        if left == 0 {
+            entry.remove();
+        } else {
+            entry.insert((left, Instant::now()));
+        }
+    }
+}
+
 /// Tells the hub which session's record stands in the topic.
 struct Published {
     inputs: UnboundedSender<Input>,
+    unreported: Arc<Unreported>,
+    /// Somebody was told that records are not written.
+    troubled: AtomicBool,
 }
 
 impl ClientContext for Published {}
@@ -92,17 +122,27 @@ impl ProducerContext for Published {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         let (device, session) = *opaque;
-        match (result, session) {
-            (Ok(_), Some((session, revision))) => drop(self.inputs.send(Input::Published(device, session, revision))),
-            (Ok(_), None) => {}
-            // it is published anew as it is by then
-            (Err((e, _)), _) => {
-                debug!(%device, "a session record was not written: {e}");
-                drop(self.inputs.send(Input::Acts(vec![Act::Publish(device)])));
+        reported(&self.unreported, &device);
+        match result {
+            Ok(_) => {
+                if self.troubled.swap(false, Ordering::Relaxed) {
+                    info!("session records are written again");
+                }
+                if let Some((session, revision)) = session {
+                    let _ = self.inputs.send(Input::Published(device, session, revision));
+                }
+            }
+            Err((e, _)) => {
+                if !self.troubled.swap(true, Ordering::Relaxed) {
+                    warn!(%device, "a session record was not written: {e}; it and others are tried again");
+                }
+                let _ = self.inputs.send(Input::Acts(vec![Act::Publish(device)]));
             }
         }
     }
 }
+
+type Writer = ThreadedProducer<Published>;
 
 pub(super) fn write(shared: &Shared) {
     let mut config = shared.config.clone();
@@ -111,10 +151,13 @@ pub(super) fn write(shared: &Shared) {
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0") // an offer waits for them
-        .set("message.timeout.ms", "30000");
+        .set("message.timeout.ms", GIVEN_UP.as_millis().to_string());
     while !shared.stop.is_cancelled() {
-        match config.create_with_context(Published { inputs: shared.inputs.clone() }) {
-            Ok(producer) => publish(shared, &producer),
+        let unreported = Arc::default();
+        let context =
+            Published { inputs: shared.inputs.clone(), unreported: Arc::clone(&unreported), troubled: AtomicBool::new(false) };
+        match config.create_with_context(context) {
+            Ok(producer) => publish(shared, producer, &unreported),
             Err(e) => {
                 warn!("sessions: {e}; retrying");
                 shared.sleep(RETRY);
@@ -123,12 +166,24 @@ pub(super) fn write(shared: &Shared) {
     }
 }
 
-/// Until the end, or until this producer is of no use any more: what it had comes back as not written, and is published anew.
-fn publish(shared: &Shared, producer: &ThreadedProducer<Published>) {
+/// Until the end, or until this producer is of no use any more: what it had is published anew.
+fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
     let topic = shared.topic("sessions");
+    let mut looked = Instant::now();
     loop {
         if let Some((_, e)) = producer.client().fatal_error() {
             return warn!("sessions: {e}; going on with another producer");
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            let mut waiting = unreported.lock();
+            if waiting.values().any(|(_, since)| since.elapsed() >= STUCK) {
+                drop(waiting);
+                return replace(shared, producer, unreported);
+            }
+            if waiting.is_empty() {
+                waiting.shrink_to_fit(); // of a fleet that came back at once
+            }
         }
         let batch = {
             let mut dirty = shared.dirty.lock();
@@ -148,14 +203,26 @@ fn publish(shared: &Shared, producer: &ThreadedProducer<Published>) {
             let mut out = BaseRecord::with_opaque_to(&topic, Box::new((device.clone(), session))).key(key.as_bytes());
             out.payload = value.as_deref();
             out.headers = headers;
+            unreported.lock().entry(device.clone()).or_insert_with(|| (0, Instant::now())).0 += 1;
             if let Err((e, _)) = producer.send(out) {
                 debug!(%device, "a session record has to wait: {e}");
+                reported(unreported, &device);
                 shared.dirty.lock().entry(device).or_insert(record);
                 shared.sleep(POLL);
             }
         }
     }
     let _ = producer.flush(REQUEST);
+}
+
+/// Leave a client that is stuck to itself, and have everything that it had published anew.
+fn replace(shared: &Shared, producer: Writer, unreported: &Unreported) {
+    let devices: Vec<DeviceId> = unreported.lock().keys().cloned().collect();
+    warn!(records = devices.len(), "sessions: Kafka's client is stuck; going on with another producer");
+    producer.purge(PurgeConfig::default().queue().inflight());
+    shared.tell(Input::Acts(devices.into_iter().map(Act::Publish).collect()));
+    // its end may not come
+    let _ = thread::Builder::new().name("sessions-stuck".into()).spawn(move || drop(producer));
 }
 
 fn headers_of(device: &DeviceId, record: &Record) -> OwnedHeaders {

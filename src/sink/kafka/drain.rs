@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crc::{CRC_32_ISCSI, Crc};
 use parking_lot::Mutex;
@@ -20,6 +20,10 @@ use crate::journal::{Found, Position, Reader};
 
 /// Records sent and not reported: what a broker takes in some tens of milliseconds.
 const WINDOW: usize = 10_000;
+
+/// If nothing is delivered for so long, though something is on its way, it begins again with another producer: Kafka is away, or
+/// the client is stuck, as librdkafka 2.12 was seen to be after a broker had been fenced and came back.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// Its table is made once, not for each record.
 static CASTAGNOLI: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -55,6 +59,8 @@ pub(crate) struct Drain {
     /// Where the record after the oldest undelivered one begins, record by record.
     ends: VecDeque<Position>,
     before: Option<Position>,
+    /// When it last moved on, or had nothing on its way.
+    moved: Instant,
 }
 
 struct Kept {
@@ -123,6 +129,7 @@ impl Drain {
             delivered: 0,
             ends: VecDeque::new(),
             before: None,
+            moved: Instant::now(),
         })
     }
 
@@ -144,7 +151,10 @@ impl Drain {
         self.producer.poll(if self.ends.is_empty() { Duration::ZERO } else { wait });
         let some = self.settle();
         let mut at_end = false;
-        if self.state.failed.swap(false, Ordering::AcqRel) {
+        if some || self.ends.is_empty() {
+            self.moved = Instant::now();
+        }
+        if self.state.failed.swap(false, Ordering::AcqRel) || self.moved.elapsed() >= STALLED {
             self.begin_again()?;
         }
         while self.ends.len() < WINDOW {
@@ -249,6 +259,7 @@ impl Drain {
         self.kept = None;
         self.ends.clear();
         self.sent = 0;
+        self.moved = Instant::now();
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ const SHORTEST_TICK: Duration = Duration::from_micros(200);
 /// Pause before held records are tried again: a broker that refuses a topic answers at once, and asking more often helps nobody.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Longest wait for an answer of Kafka when there is trouble and nothing else to do: records that come meanwhile wait so long.
+const PROBE: Duration = Duration::from_millis(200);
 /// Longest wait for librdkafka to give back what was purged; it answers within milliseconds.
 const PURGE: Duration = Duration::from_secs(5);
 
@@ -230,11 +232,23 @@ impl Ship {
         if self.returned.fatal.load(Ordering::Acquire) {
             self.replace_producer();
         }
+        if self.shared.unreported() == 0 && self.returned.troubled.load(Ordering::Relaxed) {
+            self.probe();
+        }
         self.resend();
         let open = !self.blocked();
         self.shared.set_open(open);
         if open {
             self.shared.offer_room();
+        }
+    }
+
+    /// Without a record on its way nothing else would tell that Kafka is back.
+    fn probe(&self) {
+        let topic = self.shared.name(Topic::Telemetry);
+        if self.producer.client().fetch_metadata(Some(topic), PROBE).is_ok() {
+            self.returned.troubled.store(false, Ordering::Relaxed);
+            self.shared.recovered();
         }
     }
 
