@@ -10,7 +10,7 @@ use std::time::Duration;
 use protocols::identity::SessionId;
 use protocols::registry::{self, Protocol};
 use protocols::script::laws::Sampler;
-use protocols::script::{Action, Expect, Script};
+use protocols::script::{Action, Expect, Fit, Pattern, Script};
 use protocols::session::{Opening, Turn};
 use protocols::time::{Now, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,6 +117,7 @@ impl Car {
     ) -> Result<(), String> {
         let broken = |e: io::Error| format!("connection to {to}: {e}");
         let mut stream = TcpStream::connect(to).await.map_err(broken)?;
+        let mut received = Vec::new();
         for item in &script.items {
             let Action::Receive(bytes) = &item.action else { continue };
             if Instant::now() >= until {
@@ -128,14 +129,10 @@ impl Car {
             tally.sent.fetch_add(events, Ordering::Relaxed);
             for expected in &item.expected {
                 let Expect::Sent(pattern) = &expected.what else { continue };
-                let mut answer = vec![0; pattern.0.len()];
-                match tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await {
+                match tokio::time::timeout(PATIENCE, answer(&mut stream, pattern, &mut received)).await {
                     Err(_) => return Err(format!("line {}: no answer within {} s", expected.line, PATIENCE.as_secs())),
                     Ok(Err(e)) => return Err(format!("line {}: {e}", expected.line)),
-                    Ok(Ok(_)) if !pattern.fits(&answer) => {
-                        return Err(format!("line {}: answered {}", expected.line, protocols::cursor::hex(&answer)));
-                    }
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(())) => {}
                 }
             }
             tally.acknowledged.fetch_add(events, Ordering::Relaxed);
@@ -145,6 +142,21 @@ impl Car {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
         Ok(())
+    }
+}
+
+/// Read an answer and take it from what was received: how long it is depends on what must be escaped in it.
+async fn answer(stream: &mut TcpStream, pattern: &Pattern, received: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        match pattern.begins(received) {
+            Fit::Whole(used) => {
+                received.drain(..used);
+                return Ok(());
+            }
+            Fit::No => return Err(io::Error::other(format!("answered {}", protocols::cursor::hex(received)))),
+            Fit::More if stream.read_buf(received).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Fit::More => {}
+        }
     }
 }
 
@@ -176,5 +188,26 @@ mod tests {
             assert!(script.profiles.is_empty() && script.device.is_none() && !script.auth_required, "{name} needs a configuration");
             assert!(script.items.iter().all(|i| matches!(i.action, Action::Receive(_))), "{name} needs time to pass");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_be_longer_by_what_is_escaped_in_it() {
+        let pattern = Pattern([0x7E, 0x80, 0x01].into_iter().map(Some).chain([None, Some(0x7E)]).collect());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let (mut car, (mut gateway, _)) = (TcpStream::connect(to).await.unwrap(), listener.accept().await.unwrap());
+        let mut received = Vec::new();
+        for checksum in [&[0x55][..], &[0x7D, 0x01], &[0x7D, 0x02], &[0x56]] {
+            gateway.write_all(&[&[0x7E, 0x80, 0x01], checksum, &[0x7E]].concat()).await.unwrap();
+        }
+        for _ in 0..4 {
+            answer(&mut car, &pattern, &mut received).await.unwrap();
+        }
+        assert!(received.is_empty(), "{received:x?}");
+        gateway.write_all(&[0x7E, 0x81]).await.unwrap();
+        assert_eq!(answer(&mut car, &pattern, &mut received).await.unwrap_err().to_string(), "answered 7e81");
+        received.clear();
+        drop(gateway);
+        assert_eq!(answer(&mut car, &pattern, &mut received).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -157,14 +157,14 @@ fn an_instance_that_hung_writes_no_second_outcome() {
     assert!(held.len() < cluster.taxis.len() && !held.is_empty(), "on gw-1: {held:?}");
     cluster.offer_each(60);
     cluster.ask_boxes(60);
-    // their deadlines pass while it hangs
-    cluster.texts_for_absent("before", 60, 20);
-    cluster.texts("before", 20);
+    // their deadlines pass while it hangs, and after Kafka has ended the transaction in which it may hang
+    cluster.texts_for_absent("before", 60, 25);
+    cluster.texts("before", 25);
     cluster.backend.flush();
     cluster.gateways[0].pause();
     let paused = Instant::now();
-    cluster.texts_for_absent("during", 60, 20);
-    cluster.texts("during", 20);
+    cluster.texts_for_absent("during", 60, 25);
+    cluster.texts("during", 25);
     cluster.run_until("the others to take over", |c| c.homes(1..3).concat().len() == PARTITIONS);
     cluster.run_until("it to have hung for long enough", |_| paused.elapsed() >= HANGS);
     cluster.gateways[0].resume();

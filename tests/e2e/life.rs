@@ -115,3 +115,9 @@ fn a_second_signal_ends_at_once_with_status_1() {
     gateway.terminate();
     assert_eq!(gateway.wait().code(), Some(1), "{}", gateway.log());
 }
+
+#[test]
+fn the_demo_drives_orders_to_their_end_and_counts_nothing_missing() {
+    let (status, told, said) = navgate(&["demo", "--seconds", "10"]);
+    assert!(status.success(), "{status}:\n{told}\n{said}");
+}

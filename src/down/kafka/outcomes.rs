@@ -23,10 +23,12 @@ use super::super::hub::Input;
 use super::super::record;
 use super::{POLL, REQUEST, RETRY, Shared, Wish, headers};
 
-/// A transaction that is not finished after this is aborted by Kafka, so that readers of outcomes go on after a crash.
-const TRANSACTION: Duration = Duration::from_secs(15);
-/// By then a transaction of a home that died has ended: Kafka looks for those that are too old every 10 s by default.
-const ENDED: Duration = Duration::from_secs(45);
+/// A transaction that is not finished after this is aborted by Kafka when it looks for such ones, every 10 s by default. As long as
+/// one of a home that died is open nobody reads the outcomes after it, and no other home begins: so it is short. One takes some
+/// 10 ms.
+const TRANSACTION: Duration = Duration::from_secs(5);
+/// By then a transaction of a home that died has ended, twice over.
+const ENDED: Duration = Duration::from_secs(30);
 /// Beyond its own limit a call of the client is given so long to return.
 const STUCK: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
@@ -210,7 +212,7 @@ fn transactions(shared: &Shared) -> Result<Transactions, Failure> {
         .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string())
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0")
-        .set("message.timeout.ms", (TRANSACTION / 2).as_millis().to_string());
+        .set("message.timeout.ms", (TRANSACTION * 4 / 5).as_millis().to_string());
     let producer: Inner = config.create()?;
     producer.init_transactions(REQUEST)?;
     let topic = shared.topic("outcomes");
