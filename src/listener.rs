@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use protocols::identity::SessionId;
@@ -71,10 +73,21 @@ fn start(stream: TcpStream, peer: SocketAddr, gateway: &Arc<Gateway>, port: &Arc
     gateway.telemetry.accepted.fetch_add(1, Ordering::Relaxed);
     let permit = Permit::take(gateway);
     let connection = Connection::new(Arc::clone(gateway), Arc::clone(port), stream, peer, id);
-    tokio::spawn(async move {
-        let _permit = permit;
-        connection.run().await;
-    });
+    tokio::spawn(Served { connection, _permit: permit });
+}
+
+/// A connection with its place among those that are allowed.
+struct Served {
+    connection: Connection,
+    _permit: Permit,
+}
+
+impl Future for Served {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
 }
 
 /// Counts one connection until it is dropped, also when its task panics.

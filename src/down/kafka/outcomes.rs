@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use protocols::identity::DeviceId;
 use protocols::time::Timestamp;
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
@@ -205,15 +206,20 @@ pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
     }
 }
 
-fn transactions(shared: &Shared) -> Result<Transactions, Failure> {
-    let mut config = shared.config.clone();
+fn configuration(clients: &ClientConfig, transactional_id: &str) -> ClientConfig {
+    let mut config = clients.clone();
     config
-        .set("transactional.id", &shared.transactional_id)
+        .set("transactional.id", transactional_id)
         .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string())
+        .set("socket.timeout.ms", TRANSACTION.as_millis().to_string()) // no longer than that, the client wants
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0")
         .set("message.timeout.ms", (TRANSACTION * 4 / 5).as_millis().to_string());
-    let producer: Inner = config.create()?;
+    config
+}
+
+fn transactions(shared: &Shared) -> Result<Transactions, Failure> {
+    let producer: Inner = configuration(&shared.config, &shared.transactional_id).create()?;
     producer.init_transactions(REQUEST)?;
     let topic = shared.topic("outcomes");
     let metadata = producer.client().fetch_metadata(Some(&topic), REQUEST)?;
@@ -354,4 +360,16 @@ fn look_up(shared: &Shared, producer: &mut Option<Transactions>, batch: &Batch) 
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_takes_what_it_is_given() {
+        let clients = super::super::client_config(&crate::config::Kafka::default(), "gw-1");
+        let taken: KafkaResult<Inner> = configuration(&clients, "navgate-gw-1").create();
+        assert_eq!(taken.err(), None);
+    }
 }

@@ -78,9 +78,10 @@ fn program() -> &'static str {
     if Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" }
 }
 
+/// `noreuseport`: two balancers that chose the same port would share it unseen, and each get connections of the other.
 fn configuration(most: u32, ports: &[(String, SocketAddr)], gateways: &[&Gateway]) -> String {
     let mut text = format!(
-        "global\n  maxconn {most}\n  hard-stop-after 5s\n\
+        "global\n  noreuseport\n  maxconn {most}\n  hard-stop-after 5s\n\
          defaults\n  mode tcp\n  timeout connect 3s\n  timeout client 5m\n  timeout server 5m\n  timeout tunnel 5m\n  \
          timeout client-fin 20s\n  timeout check 2s\n  retries 3\n  option redispatch 1\n",
     );
