@@ -79,6 +79,9 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     let start = now_ms();
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &args.brokers)
+        // else a client that was told of no broker, while one was shut out, asks again only after five minutes (librdkafka 2.12)
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("metadata.recovery.rebootstrap.trigger.ms", "5000")
         // a dispatch that must not miss anything commits its offsets with its own state; this one starts afresh
         .set("group.id", format!("dispatch-{start}"))
         .set("auto.offset.reset", "latest")
@@ -90,6 +93,9 @@ fn run(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     consumer.subscribe(&topics.each_ref().map(String::as_str))?;
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &args.brokers)
+        // else a client that was told of no broker, while one was shut out, asks again only after five minutes (librdkafka 2.12)
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("metadata.recovery.rebootstrap.trigger.ms", "5000")
         .set("enable.idempotence", "true")
         .set("linger.ms", "0")
         .create()?;

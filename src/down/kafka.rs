@@ -265,20 +265,26 @@ struct Group {
     gained: Mutex<BTreeMap<i32, Vec<Arrived>>>,
 }
 
+impl Group {
+    fn give_up(&self, partitions: &TopicPartitionList) {
+        let lost: Vec<i32> =
+            partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        self.gained.lock().retain(|p, _| !lost.contains(p));
+        self.revoked.fetch_add(1, Ordering::AcqRel);
+        // the next home may begin once this returns: ours must have ended
+        let (done, ended) = sync_channel(1);
+        if self.inputs.send(Input::Revoked(lost, done)).is_ok() {
+            let _ = ended.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
 impl ClientContext for Group {}
 
 impl ConsumerContext for Group {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
-            let lost: Vec<i32> =
-                partitions.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
-            self.gained.lock().retain(|p, _| !lost.contains(p));
-            self.revoked.fetch_add(1, Ordering::AcqRel);
-            // the next home may begin once this returns: ours must have ended
-            let (done, ended) = sync_channel(1);
-            if self.inputs.send(Input::Revoked(lost, done)).is_ok() {
-                let _ = ended.recv_timeout(Duration::from_secs(1));
-            }
+            self.give_up(partitions);
         }
     }
 
@@ -315,12 +321,28 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
-        .set("topic.metadata.refresh.interval.ms", "10000")
         .set("queued.max.messages.kbytes", "16384");
     let context = Group { inputs: shared.inputs.clone(), revoked: Arc::clone(&shared.revoked), gained: Mutex::default() };
     let consumer: Arc<BaseConsumer<Group>> = Arc::new(config.create_with_context(context)?);
     consumer.subscribe(&[&topic])?;
     *shared.group.lock() = Some(Arc::clone(&consumer));
+    let served = follow(shared, &consumer, &topic);
+    // until the partitions are given up, what has ended can still be written
+    consumer.unsubscribe();
+    let end = Instant::now() + GIVING_UP;
+    while consumer.assignment()?.count() > 0 && Instant::now() < end {
+        consumer.poll(POLL);
+    }
+    // whatever this client still has, its successor is another member
+    let left = consumer.assignment()?;
+    if left.count() > 0 {
+        consumer.context().give_up(&left);
+    }
+    served
+}
+
+/// Until the group is to be left, or this client is of no use any more.
+fn follow(shared: &Shared, consumer: &BaseConsumer<Group>, topic: &str) -> KafkaResult<()> {
     let mut paused = false;
     while !shared.leave.is_cancelled() {
         match consumer.poll(POLL) {
@@ -339,7 +361,7 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
             }
             None => {}
         }
-        begin_all(shared, &consumer, &topic);
+        begin_all(shared, consumer, topic);
         let full = shared.load.load(Ordering::Relaxed) >= MOST_OPEN;
         if full != paused {
             let assigned = consumer.assignment()?;
@@ -350,12 +372,6 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
             }
             paused = full;
         }
-    }
-    // until the partitions are given up, what has ended can still be written
-    consumer.unsubscribe();
-    let end = Instant::now() + GIVING_UP;
-    while consumer.assignment()?.count() > 0 && Instant::now() < end {
-        consumer.poll(POLL);
     }
     Ok(())
 }

@@ -110,7 +110,8 @@ fn devices_of_every_protocol_share_a_port() {
             assert_eq!((&ledger["unaccounted"], &ledger["in_flight"]), (&0.into(), &0.into()), "{ledger}");
             let metrics = gateway.get("/metrics");
             let undetected = metrics.lines().find(|l| l.starts_with("navgate_frames_received_total{protocol=\"auto\"}")).unwrap();
-            assert!(undetected.ends_with(" 0"), "all is counted under the names of protocols: {undetected}");
+            let rejects = journal_records(&place.join(gateway.id()), "rejects");
+            assert!(undetected.ends_with(" 0"), "all is counted under the names of protocols: {undetected}; {rejects:#?}");
         }
     }
     assert!(played.iter().all(|n| *n > 0), "{played:?}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::cluster::{Cluster, PARTITIONS, text_id};
+use crate::harness::cluster::{Cluster, text_id};
 use crate::harness::kafka::Broker;
 use crate::harness::taxi::{KINDS, Until};
 
@@ -131,7 +131,7 @@ fn a_broker_killed_amid_transactions_of_outcomes_costs_no_command_its_outcome() 
     cluster.run_until("all orders to be over and all commands to end", Cluster::all_is_over);
     println!("after the broker was killed: {:?}", cluster.backend.results());
     cluster.assert_whole_stories();
-    assert_eq!(cluster.homes(0..2).concat().len(), PARTITIONS);
+    cluster.await_homes(0..2);
     cluster.texts_for_absent("end", 40, 5);
     cluster.texts("end", 20);
     cluster.run_until("the last commands to end", |c| c.backend.is_done());

@@ -85,8 +85,7 @@ fn follow(shared: &Shared) -> KafkaResult<()> {
 
 /// A record that Kafka has not taken by then comes back, and is published anew as it is by then.
 const GIVEN_UP: Duration = Duration::from_secs(30);
-/// One that has not come back by then never will: the client is stuck. Seen with librdkafka 2.12 after a broker was fenced and
-/// came back.
+/// One that has not come back by then never will: the client is stuck.
 const STUCK: Duration = Duration::from_secs(40);
 /// Between two looks for such records.
 const LOOK: Duration = Duration::from_secs(1);

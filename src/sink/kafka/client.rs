@@ -13,6 +13,10 @@ pub(crate) fn common(settings: &Settings, client_id: &str) -> ClientConfig {
         .set("socket.timeout.ms", "10000")
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.keepalive.enable", "true")
+        // a cluster whose only broker is shut out for a moment tells of none: the client forgets it, and would ask again only
+        // after five minutes, and begin anew with those that it was given only after another five (librdkafka 2.12)
+        .set("topic.metadata.refresh.interval.ms", "5000")
+        .set("metadata.recovery.rebootstrap.trigger.ms", "5000")
         .set_log_level(RDKafkaLogLevel::Warning);
     config
 }

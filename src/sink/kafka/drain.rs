@@ -22,7 +22,7 @@ use crate::journal::{Found, Position, Reader};
 const WINDOW: usize = 10_000;
 
 /// If nothing is delivered for so long, though something is on its way, it begins again with another producer: Kafka is away, or
-/// the client is stuck, as librdkafka 2.12 was seen to be after a broker had been fenced and came back.
+/// the client is stuck.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// Its table is made once, not for each record.

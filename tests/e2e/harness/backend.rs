@@ -41,6 +41,8 @@ impl Keys {
         };
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap).set("partitioner", partitioner).set("linger.ms", "1");
+        // as the gateway's own clients, see there
+        config.set("topic.metadata.refresh.interval.ms", "5000").set("metadata.recovery.rebootstrap.trigger.ms", "5000");
         config.set("reconnect.backoff.max.ms", "1000");
         config.create().unwrap()
     }

@@ -140,7 +140,8 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
             .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "5000"); // topics are new
+            .set("topic.metadata.refresh.interval.ms", "5000") // topics are new
+            .set("metadata.recovery.rebootstrap.trigger.ms", "5000");
         let consumer: BaseConsumer = config.create().unwrap();
         let mut assignment = TopicPartitionList::new();
         let mut partitions = 0;
