@@ -187,7 +187,10 @@ pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
                 producer = None;
             }
             if unknown {
-                warn!(answers = wish.batch.answers.len(), "it is not known whether outcomes were written: {error}; looking for them");
+                warn!(
+                    answers = wish.batch.answers.len(),
+                    "it is not known whether outcomes were written: {error}; looking for them"
+                );
                 return if look_up(shared, &mut producer, &wish.batch) { Ok(()) } else { Err("they are not there".into()) };
             }
             Err(error)
