@@ -52,6 +52,40 @@ const BEGIN: Duration = Duration::from_secs(2);
 /// At the end, for the group to take the partitions back; whoever does not wait for that leaves them all the same.
 const GIVING_UP: Duration = Duration::from_secs(2);
 
+/// Notices a consumer that has lost its brokers: one that was told of none, or of partitions without leaders, while the cluster
+/// shut a broker out, was seen to stay like that for minutes (librdkafka 2.12). Only another one helps.
+struct Pulse {
+    looked: Instant,
+    missed: u32,
+}
+
+impl Pulse {
+    /// Between two looks.
+    const EVERY: Duration = Duration::from_secs(5);
+    /// For the answer, on the thread that polls.
+    const ANSWER: Duration = Duration::from_secs(1);
+    /// In a row. While Kafka is away another consumer is made as often as this, which costs little.
+    const MISSED: u32 = 3;
+
+    fn new() -> Self {
+        Self { looked: Instant::now(), missed: 0 }
+    }
+
+    /// Look, if it is time to.
+    ///
+    /// # Errors
+    /// The consumer is of no use any more.
+    fn look(&mut self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str, partition: i32) -> KafkaResult<()> {
+        if self.looked.elapsed() < Self::EVERY {
+            return Ok(());
+        }
+        let answer = consumer.fetch_watermarks(topic, partition, Self::ANSWER);
+        self.looked = Instant::now();
+        self.missed = if answer.is_ok() { 0 } else { self.missed + 1 };
+        if self.missed < Self::MISSED { Ok(()) } else { answer.map(drop) }
+    }
+}
+
 /// A batch to be written.
 #[derive(Debug)]
 pub(super) struct Wish {
@@ -344,7 +378,9 @@ fn serve_commands(shared: &Shared) -> KafkaResult<()> {
 /// Until the group is to be left, or this client is of no use any more.
 fn follow(shared: &Shared, consumer: &BaseConsumer<Group>, topic: &str) -> KafkaResult<()> {
     let mut paused = false;
+    let mut pulse = Pulse::new();
     while !shared.leave.is_cancelled() {
+        pulse.look(consumer, topic, 0)?;
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 let arrived = arrived(&message);

@@ -1,7 +1,7 @@
 //! The sessions topic: read whole by every instance, written by whoever holds a device or looks after its record.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -20,15 +20,16 @@ use tracing::{debug, info, warn};
 
 use super::super::hub::Input;
 use super::super::table::{Act, Record};
-use super::{POLL, REQUEST, RETRY, Shared, headers};
+use super::{POLL, Pulse, REQUEST, RETRY, Shared, headers};
 
 /// A topic that is made at the first start is there by then.
 const BEING_MADE: Duration = Duration::from_secs(10);
 
 pub(super) fn read(shared: &Shared) {
     let begun = Instant::now();
+    let mut read = BTreeMap::new();
     while !shared.stop.is_cancelled() {
-        if let Err(e) = follow(shared) {
+        if let Err(e) = follow(shared, &mut read) {
             debug!("the sessions topic cannot be read: {e}; retrying");
             // at the first start it is just being made, and devices wait
             shared.sleep(if begun.elapsed() < BEING_MADE { POLL } else { RETRY });
@@ -36,7 +37,8 @@ pub(super) fn read(shared: &Shared) {
     }
 }
 
-fn follow(shared: &Shared) -> KafkaResult<()> {
+/// `read`: where each partition goes on.
+fn follow(shared: &Shared, read: &mut BTreeMap<i32, i64>) -> KafkaResult<()> {
     let topic = shared.topic("sessions");
     let consumer: BaseConsumer = shared.reader().create()?;
     let partitions = shared.partitions(&consumer, &topic)?;
@@ -46,15 +48,19 @@ fn follow(shared: &Shared) -> KafkaResult<()> {
     }
     let mut all = TopicPartitionList::new();
     for (partition, _) in &partitions {
-        all.add_partition_offset(&topic, *partition, Offset::Beginning)?;
+        let from = read.get(partition).map_or(Offset::Beginning, |next| Offset::Offset(*next));
+        all.add_partition_offset(&topic, *partition, from)?;
     }
     consumer.assign(&all)?;
     let mut unread: BTreeSet<i32> = partitions.into_iter().map(|(partition, _)| partition).collect();
     let mut records = 0_u64;
+    let mut pulse = Pulse::new();
     while !shared.stop.is_cancelled() {
+        pulse.look(&consumer, &topic, 0)?;
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 records += 1;
+                read.insert(message.partition(), message.offset() + 1);
                 let device = message.key().and_then(|k| std::str::from_utf8(k).ok()).and_then(DeviceId::normalise);
                 let Some(device) = device else { continue };
                 let record = match message.payload() {
@@ -83,10 +89,11 @@ fn follow(shared: &Shared) -> KafkaResult<()> {
     Ok(())
 }
 
-/// A record that Kafka has not taken by then comes back, and is published anew as it is by then.
-const GIVEN_UP: Duration = Duration::from_secs(30);
+/// A record that Kafka has not taken by then comes back, and is published anew as it is by then, by another producer: this one may
+/// have lost its brokers (see [`Pulse`]).
+const GIVEN_UP: Duration = Duration::from_secs(10);
 /// One that has not come back by then never will: the client is stuck.
-const STUCK: Duration = Duration::from_secs(40);
+const STUCK: Duration = Duration::from_secs(20);
 /// Between two looks for such records.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -110,7 +117,9 @@ struct Published {
     inputs: UnboundedSender<Input>,
     unreported: Arc<Unreported>,
     /// Somebody was told that records are not written.
-    troubled: AtomicBool,
+    troubled: Arc<AtomicBool>,
+    /// Some were not: another producer is needed.
+    failed: AtomicBool,
 }
 
 impl ClientContext for Published {}
@@ -135,6 +144,7 @@ impl ProducerContext for Published {
                 if !self.troubled.swap(true, Ordering::Relaxed) {
                     warn!(%device, "a session record was not written: {e}; it and others are tried again");
                 }
+                self.failed.store(true, Ordering::Release);
                 let _ = self.inputs.send(Input::Acts(vec![Act::Publish(device)]));
             }
         }
@@ -151,10 +161,15 @@ pub(super) fn write(shared: &Shared) {
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "0") // an offer waits for them
         .set("message.timeout.ms", GIVEN_UP.as_millis().to_string());
+    let troubled = Arc::default();
     while !shared.stop.is_cancelled() {
         let unreported = Arc::default();
-        let context =
-            Published { inputs: shared.inputs.clone(), unreported: Arc::clone(&unreported), troubled: AtomicBool::new(false) };
+        let context = Published {
+            inputs: shared.inputs.clone(),
+            unreported: Arc::clone(&unreported),
+            troubled: Arc::clone(&troubled),
+            failed: AtomicBool::new(false),
+        };
         match config.create_with_context(context) {
             Ok(producer) => publish(shared, producer, &unreported),
             Err(e) => {
@@ -176,8 +191,12 @@ fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             let mut waiting = unreported.lock();
-            if waiting.values().any(|(_, since)| since.elapsed() >= STUCK) {
+            let stuck = waiting.values().any(|(_, since)| since.elapsed() >= STUCK);
+            if stuck || producer.context().failed.load(Ordering::Acquire) {
                 drop(waiting);
+                if stuck && !producer.context().troubled.swap(true, Ordering::Relaxed) {
+                    warn!("session records do not come back from Kafka's client; going on with another");
+                }
                 return replace(shared, producer, unreported);
             }
             if waiting.is_empty() {
@@ -214,10 +233,10 @@ fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
     let _ = producer.flush(REQUEST);
 }
 
-/// Leave a client that is stuck to itself, and have everything that it had published anew.
+/// Leave a client that fails to itself, and have everything that it had published anew.
 fn replace(shared: &Shared, producer: Writer, unreported: &Unreported) {
     let devices: Vec<DeviceId> = unreported.lock().keys().cloned().collect();
-    warn!(records = devices.len(), "sessions: Kafka's client is stuck; going on with another producer");
+    debug!(records = devices.len(), "sessions: going on with another producer");
     producer.purge(PurgeConfig::default().queue().inflight());
     shared.tell(Input::Acts(devices.into_iter().map(Act::Publish).collect()));
     // its end may not come

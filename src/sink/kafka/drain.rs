@@ -23,7 +23,7 @@ const WINDOW: usize = 10_000;
 
 /// If nothing is delivered for so long, though something is on its way, it begins again with another producer: Kafka is away, or
 /// the client is stuck.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_secs(20);
 
 /// Its table is made once, not for each record.
 static CASTAGNOLI: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
