@@ -3,11 +3,12 @@
 //! It knows the contract and nothing else: what it counts stands in the topics, and is read as any consumer would.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use protocols::time::Timestamp;
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
 use serde_json::{Value, json};
 
 use super::kafka::Reader;
@@ -33,8 +34,35 @@ pub(crate) enum Keys {
     Java,
 }
 
+/// A command on its way to its topic.
+#[derive(Debug, Clone)]
+struct Sent {
+    device: String,
+    value: String,
+    partition: Option<i32>,
+}
+
+/// Commands that did not come through. As a careful backend it sends them again, by another client: one that has lost its brokers
+/// may be of no use for minutes.
+#[derive(Clone, Default)]
+struct Returned(Arc<Mutex<Vec<Sent>>>);
+
+impl ClientContext for Returned {}
+
+impl ProducerContext for Returned {
+    type DeliveryOpaque = Box<Sent>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Self::DeliveryOpaque) {
+        if result.is_err() {
+            self.0.lock().unwrap().push(*sent);
+        }
+    }
+}
+
+type Commands = BaseProducer<Returned>;
+
 impl Keys {
-    fn producer(self, bootstrap: &str) -> BaseProducer {
+    fn producer(self, bootstrap: &str) -> Commands {
         let partitioner = match self {
             Self::Librdkafka => "consistent_random",
             Self::Java => "murmur2_random",
@@ -43,15 +71,15 @@ impl Keys {
         config.set("bootstrap.servers", bootstrap).set("partitioner", partitioner).set("linger.ms", "1");
         // as the gateway's own clients, see there
         config.set("topic.metadata.refresh.interval.ms", "5000").set("metadata.recovery.rebootstrap.trigger.ms", "5000");
-        config.set("reconnect.backoff.max.ms", "1000");
-        config.create().unwrap()
+        config.set("reconnect.backoff.max.ms", "1000").set("message.timeout.ms", "10000");
+        config.create_with_context(Returned::default()).unwrap()
     }
 }
 
 /// See the module.
 pub(crate) struct Backend {
     bootstrap: String,
-    producers: [(Keys, BaseProducer); 2],
+    producers: [(Keys, Commands); 2],
     /// How commands find their partitions from now on.
     pub(crate) keys: Keys,
     /// Devices whose commands go to a partition of the test's choice.
@@ -106,8 +134,29 @@ impl Backend {
         }
     }
 
-    fn producer(&self) -> &BaseProducer {
+    fn producer(&self) -> &Commands {
         &self.producers.iter().find(|(keys, _)| *keys == self.keys).unwrap().1
+    }
+
+    fn send(producer: &Commands, topic: &str, sent: Sent) {
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(sent.clone())).key(&sent.device).payload(&sent.value);
+        record.partition = sent.partition;
+        producer.send(record).map_err(|(e, _)| e).unwrap();
+    }
+
+    /// Hear what became of commands, and send again what did not come through.
+    fn hear(&mut self) {
+        let topic = format!("{}.commands", self.prefix);
+        for (keys, producer) in &mut self.producers {
+            producer.poll(Duration::ZERO);
+            if producer.context().0.lock().unwrap().is_empty() {
+                continue;
+            }
+            let old = std::mem::replace(producer, keys.producer(&self.bootstrap));
+            let returned = old.context().clone();
+            drop(old); // gives back all the rest
+            returned.0.lock().unwrap().drain(..).for_each(|sent| Self::send(producer, &topic, sent));
+        }
     }
 
     /// Produce a command that is worth nothing after so many seconds.
@@ -118,10 +167,8 @@ impl Backend {
     fn command_until(&mut self, id: &str, device: &str, kind: &str, content: &Value, deadline_ms: i64) {
         let deadline = Timestamp::from_millis(deadline_ms);
         let value = json!({"id": id, "device_id": device, "deadline": deadline, "kind": kind, kind: content}).to_string();
-        let topic = format!("{}.commands", self.prefix);
-        let mut record = BaseRecord::to(&topic).key(device).payload(&value);
-        record.partition = self.places.get(device).copied();
-        self.producer().send(record).map_err(|(e, _)| e).unwrap();
+        let sent = Sent { device: device.to_owned(), value, partition: self.places.get(device).copied() };
+        Self::send(self.producer(), &format!("{}.commands", self.prefix), sent);
         assert!(self.produced.insert(id.to_owned(), deadline_ms).is_none(), "{id} twice");
         self.producer().poll(Duration::ZERO);
     }
@@ -133,13 +180,12 @@ impl Backend {
     }
 
     /// Wait until Kafka has all of them.
-    pub(crate) fn flush(&self) {
+    pub(crate) fn flush(&mut self) {
         let end = Instant::now() + PATIENCE;
-        for (_, producer) in &self.producers {
-            while producer.in_flight_count() > 0 {
-                assert!(Instant::now() < end, "Kafka does not take commands");
-                producer.poll(Duration::from_millis(1));
-            }
+        while self.producers.iter().any(|(_, producer)| producer.in_flight_count() > 0) {
+            assert!(Instant::now() < end, "Kafka does not take commands");
+            self.hear();
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -153,9 +199,7 @@ impl Backend {
 
     /// Take what has come, and give orders to those who want them.
     pub(crate) fn look(&mut self) {
-        for (_, producer) in &self.producers {
-            producer.poll(Duration::ZERO);
-        }
+        self.hear();
         self.answers.take(LOOK);
         self.orders.take(LOOK);
         for record in &self.answers.records[self.looked.0..] {
@@ -278,7 +322,7 @@ impl Backend {
     }
 
     /// Each command's device, and the partition that the command stands in.
-    pub(crate) fn placed(&self) -> Vec<(String, i32)> {
+    pub(crate) fn placed(&mut self) -> Vec<(String, i32)> {
         self.flush();
         let mut commands = Reader::new(&self.bootstrap, &self.prefix, &["commands"]);
         commands.read_all().iter().map(|record| (record.text("device_id").to_owned(), record.partition)).collect()
