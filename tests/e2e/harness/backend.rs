@@ -3,7 +3,8 @@
 //! It knows the contract and nothing else: what it counts stands in the topics, and is read as any consumer would.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use protocols::time::Timestamp;
@@ -42,24 +43,49 @@ struct Sent {
     partition: Option<i32>,
 }
 
-/// Commands that did not come through. As a careful backend it sends them again, by another client: one that has lost its brokers
-/// may be of no use for minutes.
-#[derive(Clone, Default)]
-struct Returned(Arc<Mutex<Vec<Sent>>>);
+/// Commands that are with a client. What does not come through is sent again by another one, as a careful backend does: a client
+/// that has lost its brokers may be of no use for minutes, and not even say so.
+#[derive(Default)]
+struct Outstanding {
+    commands: Mutex<BTreeMap<usize, Sent>>,
+    numbers: AtomicUsize,
+    failed: AtomicBool,
+    /// When something came through, or was first there.
+    moved: Mutex<Option<Instant>>,
+}
 
-impl ClientContext for Returned {}
+impl Outstanding {
+    /// Longer than a broker that is well takes, and than a client tries by itself.
+    const STUCK: Duration = Duration::from_secs(12);
 
-impl ProducerContext for Returned {
-    type DeliveryOpaque = Box<Sent>;
+    fn add(&self, sent: &Sent) -> usize {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.commands.lock().unwrap().insert(number, sent.clone());
+        self.moved.lock().unwrap().get_or_insert_with(Instant::now);
+        number
+    }
 
-    fn delivery(&self, result: &DeliveryResult<'_>, sent: Self::DeliveryOpaque) {
-        if result.is_err() {
-            self.0.lock().unwrap().push(*sent);
-        }
+    fn is_stuck(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.moved.lock().unwrap().is_some_and(|at| at.elapsed() > Self::STUCK)
     }
 }
 
-type Commands = BaseProducer<Returned>;
+impl ClientContext for Outstanding {}
+
+impl ProducerContext for Outstanding {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        if result.is_err() {
+            return self.failed.store(true, Ordering::Relaxed);
+        }
+        let mut commands = self.commands.lock().unwrap();
+        commands.remove(&number);
+        *self.moved.lock().unwrap() = (!commands.is_empty()).then(Instant::now);
+    }
+}
+
+type Commands = BaseProducer<Outstanding>;
 
 impl Keys {
     fn producer(self, bootstrap: &str) -> Commands {
@@ -72,7 +98,7 @@ impl Keys {
         // as the gateway's own clients, see there
         config.set("topic.metadata.refresh.interval.ms", "5000").set("metadata.recovery.rebootstrap.trigger.ms", "5000");
         config.set("reconnect.backoff.max.ms", "1000").set("message.timeout.ms", "10000");
-        config.create_with_context(Returned::default()).unwrap()
+        config.create_with_context(Outstanding::default()).unwrap()
     }
 }
 
@@ -138,8 +164,9 @@ impl Backend {
         &self.producers.iter().find(|(keys, _)| *keys == self.keys).unwrap().1
     }
 
-    fn send(producer: &Commands, topic: &str, sent: Sent) {
-        let mut record = BaseRecord::with_opaque_to(topic, Box::new(sent.clone())).key(&sent.device).payload(&sent.value);
+    fn send(producer: &Commands, topic: &str, sent: &Sent) {
+        let number = producer.context().add(sent);
+        let mut record = BaseRecord::with_opaque_to(topic, number).key(&sent.device).payload(&sent.value);
         record.partition = sent.partition;
         producer.send(record).map_err(|(e, _)| e).unwrap();
     }
@@ -149,13 +176,11 @@ impl Backend {
         let topic = format!("{}.commands", self.prefix);
         for (keys, producer) in &mut self.producers {
             producer.poll(Duration::ZERO);
-            if producer.context().0.lock().unwrap().is_empty() {
-                continue;
+            if producer.context().is_stuck() {
+                let old = std::mem::replace(producer, keys.producer(&self.bootstrap));
+                old.context().commands.lock().unwrap().values().for_each(|sent| Self::send(producer, &topic, sent));
+                std::thread::spawn(move || drop(old)); // its end may not come
             }
-            let old = std::mem::replace(producer, keys.producer(&self.bootstrap));
-            let returned = old.context().clone();
-            drop(old); // gives back all the rest
-            returned.0.lock().unwrap().drain(..).for_each(|sent| Self::send(producer, &topic, sent));
         }
     }
 
@@ -168,7 +193,7 @@ impl Backend {
         let deadline = Timestamp::from_millis(deadline_ms);
         let value = json!({"id": id, "device_id": device, "deadline": deadline, "kind": kind, kind: content}).to_string();
         let sent = Sent { device: device.to_owned(), value, partition: self.places.get(device).copied() };
-        Self::send(self.producer(), &format!("{}.commands", self.prefix), sent);
+        Self::send(self.producer(), &format!("{}.commands", self.prefix), &sent);
         assert!(self.produced.insert(id.to_owned(), deadline_ms).is_none(), "{id} twice");
         self.producer().poll(Duration::ZERO);
     }
@@ -182,7 +207,7 @@ impl Backend {
     /// Wait until Kafka has all of them.
     pub(crate) fn flush(&mut self) {
         let end = Instant::now() + PATIENCE;
-        while self.producers.iter().any(|(_, producer)| producer.in_flight_count() > 0) {
+        while self.producers.iter().any(|(_, producer)| !producer.context().commands.lock().unwrap().is_empty()) {
             assert!(Instant::now() < end, "Kafka does not take commands");
             self.hear();
             std::thread::sleep(Duration::from_millis(1));
