@@ -427,18 +427,20 @@ fn begin_all(shared: &Shared, consumer: &BaseConsumer<Group>, topic: &str) {
     if gained.is_empty() {
         return;
     }
-    let begun = shared.partitions(consumer, topic).and_then(|all| {
-        shared.tell(Input::Spread(u32::try_from(all.len()).unwrap_or(u32::MAX)));
-        for partition in gained {
-            let (start, end) = begin(consumer, topic, partition)?;
-            let waiting = consumer.context().gained.lock().remove(&partition).unwrap_or_default();
-            shared.tell(Input::Assigned(partition, start, end));
-            waiting.into_iter().for_each(|arrived| shared.tell(Input::Command(arrived)));
+    match shared.partitions(consumer, topic) {
+        Ok(all) => shared.tell(Input::Spread(u32::try_from(all.len()).unwrap_or(u32::MAX))),
+        Err(e) => return debug!("the partitions of {topic} cannot be told: {e}; asking again"),
+    }
+    for partition in gained {
+        match begin(consumer, topic, partition) {
+            Ok((start, end)) => {
+                let waiting = consumer.context().gained.lock().remove(&partition).unwrap_or_default();
+                shared.tell(Input::Assigned(partition, start, end));
+                waiting.into_iter().for_each(|arrived| shared.tell(Input::Command(arrived)));
+            }
+            // of the others each may be told
+            Err(e) => debug!(partition, "it cannot be told yet where a partition begins: {e}; asking again"),
         }
-        Ok(())
-    });
-    if let Err(e) = begun {
-        debug!("cannot tell yet where a partition begins: {e}; asking again");
     }
 }
 

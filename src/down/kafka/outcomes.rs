@@ -30,6 +30,9 @@ use super::{POLL, REQUEST, RETRY, Shared, Wish, headers};
 const TRANSACTION: Duration = Duration::from_secs(5);
 /// By then a transaction of a home that died has ended, twice over.
 const ENDED: Duration = Duration::from_secs(30);
+/// After trouble what was on its way may still arrive at a broker that hung, behind the sweep of the next producer: by then it has,
+/// and is swept too.
+const STRAGGLERS: Duration = Duration::from_secs(15);
 /// Beyond its own limit a call of the client is given so long to return.
 const STUCK: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
@@ -162,13 +165,25 @@ impl Transactions {
 /// Write batch after batch, until nobody wishes any more.
 pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
     let mut producer: Option<Transactions> = None;
+    let mut sweep_again: Option<Instant> = None;
     loop {
-        let wish = match wished.recv_timeout(POLL) {
+        let wished = wished.recv_timeout(POLL);
+        if sweep_again.is_some_and(|at| Instant::now() >= at)
+            && let Some(open) = &producer
+        {
+            sweep_again = None;
+            if let Err(e) = sweep(shared, open) {
+                debug!("outcomes: {e}");
+                (producer, sweep_again) = (None, Some(Instant::now() + STRAGGLERS));
+            }
+        }
+        let wish = match wished {
             Ok(wish) => wish,
             Err(RecvTimeoutError::Timeout) => {
                 // ready before it is wanted
                 if producer.is_none() && shared.loaded.load(Ordering::Acquire) {
                     producer = transactions(shared).map_err(|e| debug!("outcomes: {e}")).ok();
+                    sweep_again = sweep_again.map(|_| Instant::now() + STRAGGLERS);
                 }
                 continue;
             }
@@ -177,6 +192,7 @@ pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
         let written = match &producer {
             Some(open) => transact(shared, open, &wish),
             None => transactions(shared).map_err(|error| Trouble { error, replace: true, unknown: false }).and_then(|open| {
+                sweep_again = sweep_again.map(|_| Instant::now() + STRAGGLERS);
                 let open = producer.insert(open);
                 transact(shared, open, &wish)
             }),
@@ -184,7 +200,7 @@ pub(super) fn write(shared: &Shared, wished: &Receiver<Wish>) {
         let written = written.or_else(|trouble| {
             let Trouble { error, replace, unknown } = trouble;
             if replace {
-                producer = None;
+                (producer, sweep_again) = (None, Some(Instant::now() + STRAGGLERS));
             }
             if unknown {
                 warn!(
@@ -230,17 +246,17 @@ fn transactions(shared: &Shared) -> Result<Transactions, Failure> {
     let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
     shared.outcomes.store(partitions, Ordering::Release);
     let open = Transactions::new(producer)?;
-    sweep(shared, &open, partitions)?;
+    sweep(shared, &open)?;
     Ok(open)
 }
 
 /// End what stands open under our id in the partitions themselves, though Kafka's coordinator knows of no transaction: a broker
 /// that was fenced amid one leaves that behind (seen with 4.3). Whoever reads what is committed would wait for ever, and our next
 /// commit would commit those records too. A transaction that touches every partition and is aborted ends them as aborted.
-fn sweep(shared: &Shared, open: &Transactions, partitions: i32) -> Result<(), Failure> {
+fn sweep(shared: &Shared, open: &Transactions) -> Result<(), Failure> {
     let topic = shared.topic("outcomes");
     open.producer.begin_transaction()?;
-    for partition in 0..partitions {
+    for partition in 0..shared.outcomes.load(Ordering::Acquire) {
         let record = BaseRecord::<str, str>::to(&topic).partition(partition).payload("never committed");
         open.producer.send(record).map_err(|(e, _)| e)?;
     }
