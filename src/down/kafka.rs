@@ -75,11 +75,11 @@ impl Pulse {
     ///
     /// # Errors
     /// The consumer is of no use any more.
-    fn look(&mut self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str, partition: i32) -> KafkaResult<()> {
+    fn look(&mut self, consumer: &BaseConsumer<impl ConsumerContext>, topic: &str) -> KafkaResult<()> {
         if self.looked.elapsed() < Self::EVERY {
             return Ok(());
         }
-        let answer = consumer.fetch_watermarks(topic, partition, Self::ANSWER);
+        let answer = consumer.fetch_watermarks(topic, 0, Self::ANSWER);
         self.looked = Instant::now();
         self.missed = if answer.is_ok() { 0 } else { self.missed + 1 };
         if self.missed < Self::MISSED { Ok(()) } else { answer.map(drop) }
@@ -380,7 +380,7 @@ fn follow(shared: &Shared, consumer: &BaseConsumer<Group>, topic: &str) -> Kafka
     let mut paused = false;
     let mut pulse = Pulse::new();
     while !shared.leave.is_cancelled() {
-        pulse.look(consumer, topic, 0)?;
+        pulse.look(consumer, topic)?;
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 let arrived = arrived(&message);

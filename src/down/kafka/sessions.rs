@@ -56,7 +56,7 @@ fn follow(shared: &Shared, read: &mut BTreeMap<i32, i64>) -> KafkaResult<()> {
     let mut records = 0_u64;
     let mut pulse = Pulse::new();
     while !shared.stop.is_cancelled() {
-        pulse.look(&consumer, &topic, 0)?;
+        pulse.look(&consumer, &topic)?;
         match consumer.poll(POLL) {
             Some(Ok(message)) => {
                 records += 1;
@@ -115,7 +115,7 @@ fn reported(unreported: &Unreported, device: &DeviceId) {
 /// Tells the hub which session's record stands in the topic.
 struct Published {
     inputs: UnboundedSender<Input>,
-    unreported: Arc<Unreported>,
+    unreported: Unreported,
     /// Somebody was told that records are not written.
     troubled: Arc<AtomicBool>,
     /// Some were not: another producer is needed.
@@ -163,15 +163,14 @@ pub(super) fn write(shared: &Shared) {
         .set("message.timeout.ms", GIVEN_UP.as_millis().to_string());
     let troubled = Arc::default();
     while !shared.stop.is_cancelled() {
-        let unreported = Arc::default();
         let context = Published {
             inputs: shared.inputs.clone(),
-            unreported: Arc::clone(&unreported),
+            unreported: Unreported::default(),
             troubled: Arc::clone(&troubled),
             failed: AtomicBool::new(false),
         };
         match config.create_with_context(context) {
-            Ok(producer) => publish(shared, producer, &unreported),
+            Ok(producer) => publish(shared, producer),
             Err(e) => {
                 warn!("sessions: {e}; retrying");
                 shared.sleep(RETRY);
@@ -181,7 +180,9 @@ pub(super) fn write(shared: &Shared) {
 }
 
 /// Until the end, or until this producer is of no use any more: what it had is published anew.
-fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
+fn publish(shared: &Shared, producer: Writer) {
+    let context = Arc::clone(producer.context());
+    let unreported = &context.unreported;
     let topic = shared.topic("sessions");
     let mut looked = Instant::now();
     loop {
@@ -192,12 +193,12 @@ fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
             looked = Instant::now();
             let mut waiting = unreported.lock();
             let stuck = waiting.values().any(|(_, since)| since.elapsed() >= STUCK);
-            if stuck || producer.context().failed.load(Ordering::Acquire) {
+            if stuck || context.failed.load(Ordering::Acquire) {
                 drop(waiting);
-                if stuck && !producer.context().troubled.swap(true, Ordering::Relaxed) {
+                if stuck && !context.troubled.swap(true, Ordering::Relaxed) {
                     warn!("session records do not come back from Kafka's client; going on with another");
                 }
-                return replace(shared, producer, unreported);
+                return replace(shared, producer);
             }
             if waiting.is_empty() {
                 waiting.shrink_to_fit(); // of a fleet that came back at once
@@ -234,8 +235,8 @@ fn publish(shared: &Shared, producer: Writer, unreported: &Arc<Unreported>) {
 }
 
 /// Leave a client that fails to itself, and have everything that it had published anew.
-fn replace(shared: &Shared, producer: Writer, unreported: &Unreported) {
-    let devices: Vec<DeviceId> = unreported.lock().keys().cloned().collect();
+fn replace(shared: &Shared, producer: Writer) {
+    let devices: Vec<DeviceId> = producer.context().unreported.lock().keys().cloned().collect();
     debug!(records = devices.len(), "sessions: going on with another producer");
     producer.purge(PurgeConfig::default().queue().inflight());
     shared.tell(Input::Acts(devices.into_iter().map(Act::Publish).collect()));
